@@ -1,0 +1,3 @@
+//! evenkeel-agent: wires the update agent.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! evenkeel-proxy: wires the data plane.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! evenkeel: the operator's command.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! init of the initrd.
+
+fn main() {}

@@ -1,0 +1,4 @@
+//! Which server answers next.
+#![no_std]
+
+extern crate alloc;

@@ -1,0 +1,4 @@
+//! Slots and boot entries.
+#![no_std]
+
+extern crate alloc;

@@ -1,0 +1,4 @@
+//! What a release is made of.
+#![no_std]
+
+extern crate alloc;

@@ -1,0 +1,4 @@
+//! The rollout planner.
+#![no_std]
+
+extern crate alloc;

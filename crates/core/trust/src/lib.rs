@@ -1,0 +1,4 @@
+//! TUF metadata, verified and signed.
+#![no_std]
+
+extern crate alloc;

@@ -1,0 +1,4 @@
+//! The A/B update machine.
+#![no_std]
+
+extern crate alloc;

@@ -1,0 +1,3 @@
+//! Load and CPU per request, beside the peers.
+
+fn main() {}

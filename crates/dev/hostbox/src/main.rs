@@ -1,0 +1,3 @@
+//! A box as processes on this host.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Disk, power, loader, clock and network as values.

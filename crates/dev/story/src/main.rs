@@ -1,0 +1,3 @@
+//! The story of a box, told and observed.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The local socket between the command and the daemons.

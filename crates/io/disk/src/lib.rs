@@ -1,0 +1,1 @@
+//! Slots, boot entries and state files on real storage.

@@ -1,0 +1,1 @@
+//! Bounded, resumable, verified transfers.
