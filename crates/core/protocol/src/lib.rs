@@ -37,11 +37,9 @@ mod signature;
 mod text;
 
 pub use digest::{ContentDigest, ContentDigestError};
+pub use evenkeel_rollout::{RolloutId, RolloutIdError, Wave, WaveError};
 pub use key::{PublicKey, PublicKeyError};
-pub use message::{
-    Assignment, CheckIn, DeviceState, Enrol, Enrolled, Orders, Report, RolloutId, RolloutIdError, Running,
-    Step,
-};
+pub use message::{Assignment, CheckIn, DeviceState, Enrol, Enrolled, Orders, Report, Running, Step};
 pub use operator::{
     DeviceCount, DeviceDetail, DeviceList, DeviceSummary, ErrorBody, HaltRollout, IssueToken, IssuedToken,
     ReceivedReport, ReleaseList, ReleaseSummary, RolloutDetail, RolloutDevice, RolloutList, RolloutState,

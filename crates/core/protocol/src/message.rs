@@ -1,8 +1,9 @@
 //! What a device says to the update server, and what it is told.
 
 use alloc::{string::String, vec::Vec};
-use core::{fmt, str::FromStr};
+use core::fmt;
 
+use evenkeel_rollout::RolloutId;
 use evenkeel_units::{ByteCount, DeviceId, Digest, Slot, Version, WallTime};
 use serde::{Deserialize, Serialize};
 
@@ -121,34 +122,6 @@ pub struct Assignment {
     pub release: Version,
     /// Its name in the TUF targets metadata, such as `evenkeel-1.1.0.bundle`.
     pub target: String,
-}
-
-/// A rollout, counted from 1 by the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct RolloutId(pub u32);
-
-impl fmt::Display for RolloutId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
-
-/// Why a text is not the number of a rollout.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{got}` is not the number of a rollout; expected a whole number such as `3`")]
-pub struct RolloutIdError {
-    got: String,
-}
-
-impl FromStr for RolloutId {
-    type Err = RolloutIdError;
-
-    fn from_str(text: &str) -> Result<Self, RolloutIdError> {
-        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        let refuse = || RolloutIdError { got: text.chars().take(40).collect() };
-        digits.then(|| text.parse().ok()).flatten().map(Self).ok_or_else(refuse)
-    }
 }
 
 /// Body of `POST /v1/report`: one thing that happened on a device.

@@ -3,11 +3,11 @@
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 
-use evenkeel_rollout::Wave;
+use evenkeel_rollout::{RolloutId, Wave};
 use evenkeel_units::{ByteCount, DeviceId, Digest, Version, WallTime};
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceState, Label, Report, RolloutId, Running, Sentence};
+use crate::{DeviceState, Label, Report, Running, Sentence};
 
 /// The body of every refusal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,56 @@
+//! The fleet as the planner sees it: facts that devices told, nothing wished for.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+use core::time::Duration;
+
+use evenkeel_units::{DeviceId, Version, WallTime};
+
+use crate::RolloutId;
+
+/// How long after its last word a device counts as reachable.
+///
+/// A device speaks at least every 60 s, for no request is held longer; three in a row may be lost: 180 s.
+pub const REACHABLE_FOR: Duration = Duration::from_secs(180);
+
+/// Every device that there is.
+pub type Fleet = BTreeMap<DeviceId, Device>;
+
+/// What is known of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// The release that runs, once it has said so.
+    pub running: Option<Version>,
+    /// What its update machine does.
+    pub machine: Machine,
+    /// When it was last heard from.
+    pub heard: Option<WallTime>,
+    /// The assignment it knows of.
+    pub known: Option<RolloutId>,
+    /// Releases that it does not try again by itself.
+    pub refused: Vec<Version>,
+    /// Another rollout in which it is under way.
+    pub elsewhere: Option<RolloutId>,
+}
+
+/// Whether a device's update machine is at rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Machine {
+    /// What runs is what it stays with.
+    AtRest,
+    /// It is at work, or what runs is on trial.
+    AtWork,
+}
+
+impl Device {
+    /// Whether the device was heard from lately enough to be given something to do.
+    #[must_use]
+    pub fn is_reachable(&self, now: WallTime) -> bool {
+        self.heard.is_some_and(|heard| now.since(heard) <= REACHABLE_FOR)
+    }
+
+    /// Whether the device runs `release` and has settled on it.
+    #[must_use]
+    pub fn has_settled_on(&self, release: Version) -> bool {
+        self.running == Some(release) && self.machine == Machine::AtRest
+    }
+}
