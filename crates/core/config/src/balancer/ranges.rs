@@ -1,0 +1,124 @@
+//! Ranges and defaults of `balancer.toml`, each with its reason.
+//!
+//! The defaults are for a box that nobody tunes, on the night when it matters: they bound every wait below
+//! a client's patience and every queue below what a box with 1 GiB of memory holds.
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::range::{Count, Span, hours, mins, ms, secs};
+
+/// Most listeners: each costs a socket on each worker; a site has two or three.
+pub(super) const MAX_LISTENERS: usize = 64;
+
+/// Most pools: a listener has one, and as many again stand by.
+pub(super) const MAX_POOLS: usize = 256;
+
+/// Most servers in a pool.
+///
+/// A pick looks at each once, about 1 ns apiece: 256 of them cost a tenth of what the kernel needs for one
+/// system call of the request.
+pub(super) const MAX_SERVERS: usize = 256;
+
+/// Metrics and status are for the box itself unless the file says otherwise.
+pub(super) const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9900);
+
+/// Client connections at once.
+///
+/// An idle one costs about 2 KiB here and as much in the kernel, a busy one up to 100 KiB:
+/// 20,000 × 4 KiB + 4,000 busy × 100 KiB = 470 MiB, less than half of a box with 1 GiB.
+pub(super) const MAX_CLIENTS: Count = Count::new(1, 20_000, 1_000_000);
+
+/// Heads in the size that HAProxy and Node.js take by default (16 KiB); most are below 2 KiB. The scratch
+/// buffer of a worker, 64 KiB, is the upper bound.
+pub(super) const REQUEST_HEAD_BYTES: Count = Count::new(1024, 16 << 10, 64 << 10);
+
+/// Answers carry cookies and policies of several kilobytes; twice a request's head.
+pub(super) const RESPONSE_HEAD_BYTES: Count = Count::new(1024, 32 << 10, 64 << 10);
+
+/// Content streams through without being held, so this only stops what cannot be meant: 1 GiB is the
+/// largest hand-in that course sites allow.
+pub(super) const REQUEST_BODY_BYTES: Count = Count::new(0, 1 << 30, 1 << 44);
+
+/// A head is one or two packets; 10 s lets three of them be lost (1 + 2 + 4 s, RFC 6298 §5.5) and starves
+/// who sends a byte at a time.
+pub(super) const CLIENT_HEAD: Span = Span::new(ms(100), secs(10), mins(10));
+
+/// A hand-in over a bad radio link pauses for seconds, not for half a minute.
+pub(super) const CLIENT_BODY_IDLE: Span = Span::new(ms(100), secs(30), hours(1));
+
+/// As long as for what a client sends.
+pub(super) const CLIENT_WRITE_IDLE: Span = Span::new(ms(100), secs(30), hours(1));
+
+/// Browsers give up idle connections after 60 s to 300 s; nginx holds them for 75 s. Idle ones are cheap.
+pub(super) const KEEP_ALIVE_IDLE: Span = Span::new(ms(100), secs(60), hours(1));
+
+/// A server in the same house answers within a millisecond. 2 s let one SYN be lost (its repetition comes
+/// after 1 s, RFC 6298 §2.1) and leave time for two other servers before a student loads again.
+pub(super) const CONNECT: Span = Span::new(ms(10), secs(2), mins(1));
+
+/// The slowest honest pages (reports, exports) take some 20 s; nginx waits 60 s, Envoy 15 s.
+pub(super) const SERVER_HEAD: Span = Span::new(ms(10), secs(30), hours(1));
+
+/// A server that has begun to answer and then pauses for half a minute has been lost.
+pub(super) const SERVER_BODY_IDLE: Span = Span::new(ms(10), secs(30), hours(1));
+
+/// Below the shortest keep-alive of common servers (Apache and Node.js: 5 s), so that we close first and
+/// seldom race with the server's close.
+pub(super) const SERVER_KEEP_IDLE: Span = Span::new(ms(10), secs(4), hours(1));
+
+/// Sessions of databases and WebSockets are silent for long; an hour is HAProxy's usual `timeout tunnel`.
+pub(super) const TUNNEL_IDLE: Span = Span::new(ms(100), hours(1), hours(24));
+
+/// As long as the slowest honest answer, so that an update or a reload cuts nobody off.
+pub(super) const DRAIN: Span = Span::new(ms(0), secs(30), hours(1));
+
+/// HAProxy's interval; with `fall = 3` a silent server is out after 6 s even without traffic, while
+/// passive ejection needs only the next requests.
+pub(super) const CHECK_INTERVAL: Span = Span::new(ms(50), secs(2), hours(1));
+
+/// As long as the interval: a server that is slow under load must not be taken away for being slow.
+pub(super) const CHECK_TIMEOUT: Span = Span::new(ms(10), secs(2), hours(1));
+
+/// One lucky answer is not yet health (HAProxy: 2).
+pub(super) const CHECK_RISE: Count = Count::new(1, 2, 100);
+
+/// One lost packet is not yet illness (HAProxy: 3).
+pub(super) const CHECK_FALL: Count = Count::new(1, 3, 100);
+
+/// What a working server may answer to a check.
+///
+/// Below 500 it is at work, even where it asks for a password or does not know the path.
+pub(super) const CHECK_STATUS: (u16, u16) = (200, 499);
+
+/// Envoy's count: at a chance failure rate of 1 % five in a row come once in 10^10 requests.
+pub(super) const EJECTION_FAILURES: Count = Count::new(1, 5, 1000);
+
+/// Five checks' intervals; Envoy's 30 s would outlast most restarts of a server.
+pub(super) const EJECTION_BASE: Span = Span::new(ms(50), secs(10), hours(1));
+
+/// Envoy's bound on the growing time, 300 s.
+pub(super) const EJECTION_MOST: Span = Span::new(ms(50), mins(5), hours(24));
+
+/// Half of the pool: more failing at once is not the servers' own fault, and leaving them out would push
+/// all the load onto what remains.
+pub(super) const EJECTION_SHARE: Count = Count::new(0, 500, 1000);
+
+/// What Apache's prefork works on at once by default (MaxRequestWorkers, 256): more would wait in the
+/// server's accept queue, where it cannot be seen, bounded or sent elsewhere.
+pub(super) const SERVER_CONNECTIONS: Count = Count::new(1, 256, 1_000_000);
+
+/// What one server with 256 at once and pages of 0.5 s works off within the queue's deadline of 5 s is
+/// 2,560; each that waits may hold 16 KiB, together 32 MiB.
+pub(super) const QUEUE_LENGTH: Count = Count::new(0, 2048, 1_000_000);
+
+/// Who has waited 5 s has pressed reload; an answer now would be for nobody.
+pub(super) const QUEUE_DEADLINE: Span = Span::new(ms(1), secs(5), mins(10));
+
+/// Two other servers after the first.
+pub(super) const RETRY_ATTEMPTS: Count = Count::new(0, 2, super::Retry::MOST_ATTEMPTS as u64);
+
+/// A tenth: with everything failing, servers see 1.1 times the load instead of 3 times.
+pub(super) const RETRY_BUDGET: Count = Count::new(0, 100, 1000);
+
+/// Long enough for caches to fill, short beside an exam.
+pub(super) const SLOW_START: Span = Span::new(ms(0), secs(10), hours(1));

@@ -1,0 +1,45 @@
+//! What an operator reads who has made mistakes: all of them at once, each with line, value and remedy.
+
+use evenkeel_config::{agent, balancer};
+
+const TEN_ERRORS: &str = include_str!("data/ten-errors.toml");
+
+#[test]
+fn a_configuration_with_ten_errors_is_refused_whole_with_exactly_these_ten() {
+    let errors = balancer::Config::parse("balancer.toml", TEN_ERRORS).unwrap_err();
+    assert_eq!(errors.to_string(), include_str!("data/ten-errors.txt").trim_end());
+    assert_eq!(errors.count(), 10);
+}
+
+#[test]
+fn what_a_line_that_is_not_toml_may_have_hidden_is_not_reported_as_missing() {
+    let text = "[[listener]]\nname = \"web\nbind = \"0.0.0.0:8080\"\nmode = \"htp\"\npool = \"app\"\n";
+    let errors = balancer::Config::parse("balancer.toml", text).unwrap_err();
+    let lines: Vec<usize> = errors.as_slice().iter().map(|error| error.line).collect();
+    assert_eq!(lines, [2, 4], "{errors}");
+}
+
+#[test]
+fn two_images_in_one_place_are_refused_for_an_update_would_overwrite_the_running_one() {
+    let text = r#"
+[device]
+hardware = "x86_64"
+channel = "stable"
+[server]
+url = "http://10.0.2.2:9930"
+[slots.a]
+root = "/dev/sda2"
+verity = "/dev/sda3"
+[slots.b]
+root = "/dev/sda2"
+verity = "/dev/sda5"
+[gate]
+site = "http://127.0.0.1:8080/"
+"#;
+    let errors = agent::Config::parse("agent.toml", text).unwrap_err();
+    assert_eq!(
+        errors.to_string(),
+        "agent.toml:11: slots.b.root is `/dev/sda2`, as on line 8; expected a value of its own; give each image \
+         a place of its own, or an update overwrites the running one"
+    );
+}
