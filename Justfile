@@ -1,0 +1,37 @@
+# The scripts under shorter names. Everything works without `just`: each recipe is one line that can be typed.
+
+# Lists the recipes.
+default:
+    @just --list --unsorted
+
+# The story of a good and a bad release, with the real image in a virtual machine.
+demo *arguments:
+    scripts/demo {{ arguments }}
+
+# The same story in seconds, with processes in place of the virtual machine.
+demo-host *arguments:
+    scripts/demo --host {{ arguments }}
+
+# Everything that belongs in every run.
+test *arguments:
+    scripts/test {{ arguments }}
+
+# What to run before each commit: formatting, lints, repository rules.
+check:
+    scripts/test fmt clippy no-std tidy
+
+# The repository's rules alone.
+tidy:
+    scripts/test tidy
+
+# CPU per request beside HAProxy and nginx.
+bench *arguments:
+    scripts/bench http {{ arguments }}
+
+# The bootable disk image.
+image *arguments:
+    scripts/image {{ arguments }}
+
+# Licences, sources and banned crates, with cargo-deny.
+deny:
+    cargo deny check licenses bans sources

@@ -1,0 +1,102 @@
+//! The rule that every numbered invariant of ARCHITECTURE.md is held by a test that exists.
+//!
+//! Owns: reading the table of invariants and finding the tests it names. Leaves to readers: whether the test really
+//! holds the invariant. A number without a row, a row without a test and a test that is gone all break the rule.
+
+use std::collections::BTreeSet;
+
+use crate::{Tree, Violation, documents, text};
+
+/// Where the invariants are listed.
+const PATH: &str = "ARCHITECTURE.md";
+
+/// How many there are: I1 to I10.
+pub const COUNT: usize = 10;
+
+/// Each of `I1` to `I<count>` has a row whose last cell names tests, and each named test exists.
+#[must_use]
+pub fn held_by_tests(tree: &Tree, count: usize) -> Vec<Violation> {
+    let Some(file) = tree.file(PATH) else {
+        return vec![Violation::in_file(PATH, "is missing: write the map, the lexicon and the invariants")];
+    };
+    let rows = documents::section(file, "## Invariants");
+    let tests = tests(tree);
+    (1..=count)
+        .flat_map(|number| {
+            let name = format!("I{number}");
+            match rows.iter().find(|(_, line)| line.starts_with(&format!("| {name} |"))) {
+                Some((index, row)) => judge(&name, *index, row, &tests),
+                None => vec![Violation::in_file(PATH, format!("lacks a row for {name}"))],
+            }
+        })
+        .collect()
+}
+
+fn judge(name: &str, index: usize, row: &str, tests: &BTreeSet<String>) -> Vec<Violation> {
+    let named = named_tests(row);
+    if named.is_empty() {
+        return vec![Violation::in_line(PATH, index, format!("{name} names no test that holds it"))];
+    }
+    let gone = named.into_iter().filter(|test| !tests.contains(*test));
+    gone.map(|test| {
+        Violation::in_line(PATH, index, format!("{name} names the test `{test}`, which does not exist"))
+    })
+    .collect()
+}
+
+/// The names in code marks in the last cell of a table row.
+fn named_tests(row: &str) -> Vec<&str> {
+    let last = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or_default();
+    last.split('`').skip(1).step_by(2).filter(|name| !name.contains('/')).collect()
+}
+
+/// The name of every function with a test attribute.
+fn tests(tree: &Tree) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for file in tree.with_extension("rs") {
+        let code = text::code(&file.text);
+        for rest in code.split("test]").skip(1).chain(code.split("test(").skip(1)) {
+            names.extend(next_function(rest));
+        }
+    }
+    names
+}
+
+/// The function that follows an attribute, if nothing but attributes stands between.
+fn next_function(rest: &str) -> Option<String> {
+    let (before, after) = rest.split_once("fn ")?;
+    if before.contains(['{', '}', ';']) {
+        return None;
+    }
+    let end = after.find(|c: char| !c.is_alphanumeric() && c != '_')?;
+    Some(after[..end].to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::File;
+
+    fn found(row: &str) -> Vec<String> {
+        let page = format!("# A\n\n## Invariants\n\n{row}\n");
+        let code = "//! A.\n#[test]\nfn held() {}\n#[test]\n#[ignore = \"b\"]\nfn slow() {}\nfn other() {}\n\
+            #[tokio::test]\nasync fn later() {}\n// #[test]\n// fn gone() {}\n";
+        let tree = [File::new(PATH, &page), File::new("a.rs", code)].into_iter().collect();
+        held_by_tests(&tree, 1).into_iter().map(|violation| violation.message).collect()
+    }
+
+    #[test]
+    fn an_invariant_with_an_existing_test_is_fine() {
+        for test in ["held", "slow", "later"] {
+            assert_eq!(found(&format!("| I1 | a | `crates/core/a`: `{test}` |")), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn an_invariant_without_a_row_a_test_or_an_existing_test_is_found() {
+        let rows = ["", "| I1 | `held` | by nobody |", "| I1 | a | `held`, `gone` |", "| I1 | a | `other` |"];
+        for row in rows {
+            assert_eq!(found(row).len(), 1, "{row}");
+        }
+    }
+}
