@@ -1,4 +1,29 @@
-//! Which server answers next.
+//! Which server answers next, and which one is left out for a while.
+//!
+//! Owns: the policies, passive ejection, the count of active checks, slow start, drain, limits, the queue
+//! and the retry budget, all for one worker. Leaves to others: connecting, asking, waiting and telling the
+//! time: `now` and random numbers are arguments (I10). Invariant: a cause on our own side (no source port,
+//! no descriptor) never changes a server's health; no state has no way out.
 #![no_std]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod budget;
+mod change;
+mod check;
+mod outcome;
+mod pool;
+mod queue;
+mod server;
+mod tried;
+
+pub use budget::{RETRY_FLOOR_PER_SECOND, RetryBudget};
+pub use change::{Change, MAX_CHANGES};
+pub use check::{Checker, Probed, Verdict, next_check};
+pub use outcome::{Failure, LocalCause, Outcome};
+pub use pool::{FAIL_OPEN_BELOW, Opening, Pick, Pool, Retry, Worker};
+pub use queue::{Queue, Ticket};
+pub use server::{RAMP_START, ServerStatus, Standing};
+pub use tried::{ServerIndex, Tried};
