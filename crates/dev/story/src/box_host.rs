@@ -1,0 +1,126 @@
+//! The box as processes on this host: slots are files, a restart is a restart of processes.
+//!
+//! The agent and the data plane are the same binaries as in the image, on the same code paths; `evenkeel-hostbox`
+//! takes the place of firmware, boot loader and init.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+use evenkeel_units::Version;
+
+use crate::{
+    box_under_story::{
+        Addresses, AgentFiles, BoxUnderStory, DataPlane, LOOPBACK, agent_toml, balancer_toml, write,
+    },
+    operator::Images,
+    process::{Process, run},
+};
+
+/// A box as processes.
+pub(crate) struct HostBox {
+    bin_dir: PathBuf,
+    dir: PathBuf,
+    releases: PathBuf,
+    console: PathBuf,
+    addresses: Addresses,
+    running: Option<Process>,
+}
+
+impl HostBox {
+    /// A box that lives in `dir`, made of the programs in `bin_dir`.
+    pub(crate) fn new(bin_dir: &Path, dir: &Path, addresses: Addresses) -> Result<Self> {
+        let (home, releases) = (dir.join("box"), dir.join("releases"));
+        fs::create_dir_all(&home)?;
+        fs::create_dir_all(&releases)?;
+        let console = dir.join("console.log");
+        Ok(Self { bin_dir: bin_dir.to_owned(), dir: home, releases, console, addresses, running: None })
+    }
+
+    fn hostbox(&self) -> Command {
+        Command::new(self.bin_dir.join("evenkeel-hostbox"))
+    }
+}
+
+impl BoxUnderStory for HostBox {
+    fn images(&mut self, version: &str, trusted_root: &Path, data_plane: DataPlane) -> Result<Images> {
+        let proxy = match data_plane {
+            DataPlane::Sound => "evenkeel-proxy",
+            DataPlane::Answers500 => "evenkeel-faulty",
+        };
+        let out = self.releases.join(version);
+        fs::create_dir_all(&out)?;
+        let tree = out.join("root.img");
+        pack(
+            &tree,
+            &[
+                (self.bin_dir.join("evenkeel-agent"), "usr/bin/evenkeel-agent", 0o755),
+                (self.bin_dir.join(proxy), "usr/bin/evenkeel-proxy", 0o755),
+                (trusted_root.to_owned(), "usr/share/evenkeel/root.json", 0o644),
+            ],
+        )?;
+        version.parse::<Version>()?;
+        run(self.hostbox().args(["seal", "--version", version, "--root"]).arg(&tree).arg("--out").arg(&out))?;
+        Ok(Images { root: tree, verity: out.join("verity.img"), uki: out.join("uki.efi") })
+    }
+
+    fn install(&mut self, version: &str, images: &Images, token: &str) -> Result<()> {
+        let Addresses { site, admin, update_server, web_ports } = &self.addresses;
+        write(&self.dir.join("balancer.toml"), &balancer_toml(*admin, *site, LOOPBACK, web_ports))?;
+        let files = AgentFiles { server: *update_server, admin: *admin, site: *site, dir: Some(&self.dir) };
+        write(&self.dir.join("agent.toml"), &agent_toml(&files))?;
+        write(&self.dir.join("data/enrolment-token"), token)?;
+        let mut command = self.hostbox();
+        command.args(["init", "--version", version, "--dir"]).arg(&self.dir);
+        command
+            .arg("--root")
+            .arg(&images.root)
+            .arg("--verity")
+            .arg(&images.verity)
+            .arg("--uki")
+            .arg(&images.uki);
+        run(&mut command)?;
+        Ok(())
+    }
+
+    fn switch_on(&mut self) -> Result<()> {
+        let mut command = self.hostbox();
+        command.args(["run", "--dir"]).arg(&self.dir);
+        self.running = Some(Process::start("the box", &mut command, &self.console)?);
+        Ok(())
+    }
+
+    fn cut_power(&mut self) -> Result<()> {
+        self.running.take().context("the box is off already")?.cut()?;
+        // What the cut leaves behind dies with the machine on a real box.
+        run(self.hostbox().args(["sweep", "--dir"]).arg(&self.dir))?;
+        Ok(())
+    }
+
+    fn still_on(&mut self) -> Result<()> {
+        let console = self.console.clone();
+        self.running.as_mut().context("the box is off")?.still_runs(&console)
+    }
+
+    fn console(&self) -> &Path {
+        &self.console
+    }
+}
+
+/// Packs files into a tar of which nothing depends on the day or the user.
+fn pack(out: &Path, files: &[(PathBuf, &str, u32)]) -> Result<()> {
+    let mut archive = tar::Builder::new(File::create(out)?);
+    for (source, name, mode) in files {
+        let bytes = fs::read(source).with_context(|| format!("read {}", source.display()))?;
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(*mode);
+        header.set_cksum();
+        archive.append_data(&mut header, name, bytes.as_slice())?;
+    }
+    archive.into_inner()?.sync_all()?;
+    Ok(())
+}
