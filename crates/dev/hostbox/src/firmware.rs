@@ -76,7 +76,8 @@ fn load(entries: &Path) -> Result<EntryName> {
 
 /// What kernel and initrd do: find the slot, verify it, and start what is in it.
 fn start(dir: &Path, entry: EntryName) -> Result<Services> {
-    let image = fs::read_to_string(dir.join(ENTRIES).join(entry.to_string())).context("read the kernel image")?;
+    let image =
+        fs::read_to_string(dir.join(ENTRIES).join(entry.to_string())).context("read the kernel image")?;
     let mounted = root::mount(dir, &CommandLine::parse(&image)?)?;
     Services::start(dir, &mounted)
 }

@@ -76,7 +76,9 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Seal { version, root, out } => install::seal(version, &root, &out),
-        Command::Init { dir, version, root, verity, uki } => install::init(&dir, version, &[root, verity, uki]),
+        Command::Init { dir, version, root, verity, uki } => {
+            install::init(&dir, version, &[root, verity, uki])
+        }
         Command::Run { dir } => firmware::run(&dir.canonicalize()?),
     }
 }

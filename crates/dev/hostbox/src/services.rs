@@ -80,15 +80,17 @@ impl Services {
 
 impl Drop for Services {
     fn drop(&mut self) {
-        let mut children: Vec<&mut Child> = [self.agent.child.as_mut(), self.proxy.child.as_mut(), self.gate.as_mut()]
-            .into_iter()
-            .flatten()
-            .collect();
+        let mut children: Vec<&mut Child> =
+            [self.agent.child.as_mut(), self.proxy.child.as_mut(), self.gate.as_mut()]
+                .into_iter()
+                .flatten()
+                .collect();
         for child in &children {
             signal(child, Signal::SIGTERM);
         }
         let begin = Instant::now();
-        while begin.elapsed() < LEAVE && children.iter_mut().any(|child| matches!(child.try_wait(), Ok(None))) {
+        while begin.elapsed() < LEAVE && children.iter_mut().any(|child| matches!(child.try_wait(), Ok(None)))
+        {
             thread::sleep(Duration::from_millis(10));
         }
         for child in children {

@@ -10,7 +10,6 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use evenkeel_units::Version;
 
 use crate::{
     box_under_story::{
@@ -19,6 +18,9 @@ use crate::{
     operator::Images,
     process::{Process, run},
 };
+
+/// What the length of a root image is a multiple of: a block of dm-verity.
+const BLOCK_BYTES: u64 = 4096;
 
 /// A box as processes.
 pub(crate) struct HostBox {
@@ -62,7 +64,6 @@ impl BoxUnderStory for HostBox {
                 (trusted_root.to_owned(), "usr/share/evenkeel/root.json", 0o644),
             ],
         )?;
-        version.parse::<Version>()?;
         run(self.hostbox().args(["seal", "--version", version, "--root"]).arg(&tree).arg("--out").arg(&out))?;
         Ok(Images { root: tree, verity: out.join("verity.img"), uki: out.join("uki.efi") })
     }
@@ -95,8 +96,6 @@ impl BoxUnderStory for HostBox {
 
     fn cut_power(&mut self) -> Result<()> {
         self.running.take().context("the box is off already")?.cut()?;
-        // What the cut leaves behind dies with the machine on a real box.
-        run(self.hostbox().args(["sweep", "--dir"]).arg(&self.dir))?;
         Ok(())
     }
 
@@ -121,6 +120,8 @@ fn pack(out: &Path, files: &[(PathBuf, &str, u32)]) -> Result<()> {
         header.set_cksum();
         archive.append_data(&mut header, name, bytes.as_slice())?;
     }
-    archive.into_inner()?.sync_all()?;
-    Ok(())
+    let file = archive.into_inner()?;
+    // A hash tree covers whole blocks; a tar may end in any number of zeros.
+    file.set_len(file.metadata()?.len().next_multiple_of(BLOCK_BYTES))?;
+    Ok(file.sync_all()?)
 }
