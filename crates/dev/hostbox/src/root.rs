@@ -26,7 +26,7 @@ pub(crate) fn write_tree(image: &Path, tree: &Path) -> Result<Digest> {
     let superblock = Superblock::new(ByteCount(bytes.len() as u64), salt)?;
     let out = File::create(tree)?;
     let mut written = Ok(());
-    let root_hash = build(superblock, bytes.as_slice(), &mut |offset, block| {
+    let root_hash = build(&superblock, bytes.as_slice(), &mut |offset, block| {
         if written.is_ok() {
             written = out.write_all_at(block, offset.0);
         }
@@ -45,7 +45,7 @@ pub(crate) fn mount(dir: &Path, line: &CommandLine) -> Result<PathBuf> {
     fs::create_dir_all(&root)?;
     let (slot, superblock) = find(dir, line.root_hash)?;
     let image = dir.join(format!("slots/{slot}/root.img"));
-    verify(&image, superblock, line.root_hash)?;
+    verify(&image, &superblock, line.root_hash)?;
     let mut archive = tar::Archive::new(File::open(&image)?);
     archive.unpack(&root).with_context(|| format!("unpack {}", image.display()))?;
     let record = Running { version: line.version, slot, root_hash: line.root_hash };
@@ -76,7 +76,7 @@ fn find(dir: &Path, root_hash: Digest) -> Result<(Slot, Superblock)> {
     )
 }
 
-fn verify(image: &Path, superblock: Superblock, expected: Digest) -> Result<()> {
+fn verify(image: &Path, superblock: &Superblock, expected: Digest) -> Result<()> {
     let data = File::open(image)?.take(superblock.data_length().0);
     let got = build(superblock, BufReader::new(data), &mut |_, _| {})?;
     ensure!(
@@ -88,7 +88,7 @@ fn verify(image: &Path, superblock: Superblock, expected: Digest) -> Result<()> 
 }
 
 fn build(
-    superblock: Superblock,
+    superblock: &Superblock,
     mut image: impl Read,
     give: &mut impl FnMut(ByteCount, &[u8; BLOCK]),
 ) -> Result<Digest> {
