@@ -2,6 +2,7 @@
 
 use alloc::{format, string::String, vec::Vec};
 
+use evenkeel_release::Head;
 use evenkeel_units::{ByteCount, Digest, Version};
 
 use crate::{Failure, FailureKind};
@@ -45,6 +46,24 @@ pub struct Release {
     pub chunks: u32,
     /// Their bytes.
     pub bytes: ByteCount,
+}
+
+impl Release {
+    /// What the machine needs to know of a verified head, whose gzip member has the digest `sha256`.
+    #[must_use]
+    pub fn of(head: &Head, sha256: Digest) -> Self {
+        let manifest = head.manifest();
+        let (chunks, bytes) =
+            head.chunks().fold((0, 0), |(chunks, bytes), chunk| (chunks + 1, bytes + chunk.length.0));
+        Self {
+            version: manifest.version(),
+            minimum_agent: manifest.minimum_agent(),
+            root_hash: manifest.verity().root_hash,
+            head: sha256,
+            chunks,
+            bytes: ByteCount(bytes),
+        }
+    }
 }
 
 impl Device {

@@ -9,12 +9,16 @@
 
 mod error;
 mod esp;
+mod metadata;
+mod slots;
 mod start;
 mod state;
 mod storage;
 
 pub use error::Error;
 pub use esp::Esp;
+pub use metadata::MetadataFiles;
+pub use slots::{Places, SlotPaths, SlotReader, SlotWriter};
 pub use start::{RESTART_STATUS, read_boot_record, restart_by_systemd, restart_code};
 pub use state::StateFiles;
 pub use storage::Storage;
