@@ -38,6 +38,7 @@ mod text;
 
 pub use digest::{ContentDigest, ContentDigestError};
 pub use evenkeel_rollout::{RolloutId, RolloutIdError, Wave, WaveError};
+pub use evenkeel_units::{Label, LabelError};
 pub use key::{PublicKey, PublicKeyError};
 pub use message::{Assignment, CheckIn, DeviceState, Enrol, Enrolled, Orders, Report, Running, Step};
 pub use operator::{
@@ -50,4 +51,4 @@ pub use signature::{
     Authentic, Claim, ED25519, LABEL, Nonce, SIGNATURE_WINDOW, SignatureError, SignatureHeaders,
     SignedRequest, sign, signature_base,
 };
-pub use text::{Label, LabelError, Sentence};
+pub use text::Sentence;

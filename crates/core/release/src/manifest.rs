@@ -5,11 +5,11 @@
 
 use alloc::{format, string::String, string::ToString, vec::Vec};
 
-use evenkeel_units::{ByteCount, Digest, Version};
+use evenkeel_units::{ByteCount, Digest, Label, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Label, ReleaseError, limits,
+    ReleaseError, limits,
     verity::{BLOCK, Salt, tree_length},
 };
 

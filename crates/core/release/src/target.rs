@@ -3,10 +3,10 @@
 use alloc::{format, string::ToString, vec::Vec};
 
 use evenkeel_trust::{Object, TargetName, Value, VerifiedTarget};
-use evenkeel_units::{ByteCount, Digest, Version};
+use evenkeel_units::{ByteCount, Digest, Label, Version};
 use serde::Deserialize;
 
-use crate::{Head, Label, Manifest, ReleaseError, limits};
+use crate::{Head, Manifest, ReleaseError, limits};
 
 /// The head of a bundle, before and after inflating.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

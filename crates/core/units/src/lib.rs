@@ -1,7 +1,8 @@
 //! Small value types that carry their unit, shared by every other crate.
 //!
-//! Owns: instants, calendar time, byte counts, fractions, versions, digests, identities and slots. Leaves
-//! to others: reading a clock or drawing an identity, for core crates take both as arguments (I10).
+//! Owns: instants, calendar time, byte counts, fractions, versions, digests, identities, slots and short
+//! names. Leaves to others: reading a clock or drawing an identity, for core crates take both as arguments
+//! (I10).
 #![no_std]
 
 extern crate alloc;
@@ -26,12 +27,14 @@ macro_rules! serde_as_text {
 
 mod digest;
 mod identity;
+mod label;
 mod quantity;
 mod time;
 mod version;
 
 pub use digest::{Digest, DigestError, Hasher};
 pub use identity::{DeviceId, DeviceIdError, Slot};
+pub use label::{Label, LabelError};
 pub use quantity::{ByteCount, PerMille, PerMilleError};
 pub use time::{Instant, WallTime, WallTimeError};
 pub use version::{Version, VersionError};
