@@ -1,102 +1,113 @@
-//! Power: what happens between switching on and the services, again and again until the box is switched off.
+//! What firmware, loader and initrd do on a real box: choose an entry, count the start, find and check its slot.
 
-use std::{
-    fs,
-    path::Path,
-    thread,
-    time::{Duration, Instant},
-};
+use std::fs;
 
-use anyhow::{Context, Result, bail};
-use evenkeel_boot::{Change, Entries, EntryName};
-use nix::sys::{
-    signal::{SigSet, Signal},
-    signalfd::{SfdFlags, SignalFd},
-};
+use anyhow::{Context as _, bail};
+use evenkeel_boot::{EntryName, Running};
+use evenkeel_disk::{SlotPaths, Storage};
+use evenkeel_release::verity::{BLOCK, Superblock, TreeBuilder, root_hash_of};
+use evenkeel_units::{Digest, Slot, Version};
 
-use crate::{
-    kernel_image::CommandLine,
-    root,
-    services::{Services, Wish},
-};
+use crate::layout::Layout;
 
-/// The folder of boot entries below the box's own.
-pub(crate) const ENTRIES: &str = "efi/EFI/Linux";
+/// Longest kernel image of a host box: it is a line of text.
+const KERNEL_BYTES: u64 = 64 * 1024;
 
-/// How long a counted start may take until its gate has passed; then the watchdog resets the box.
-///
-/// The gate's own deadline of 140 s, and a minute for services that do not answer at all.
-const WATCHDOG: Duration = Duration::from_secs(200);
-
-/// How often the services are looked after.
-const TEND_EVERY: Duration = Duration::from_millis(20);
-
-/// Why a running box stops running.
-enum End {
-    Restart,
-    SwitchedOff,
-}
-
-/// Runs the box in `dir` until it is switched off.
-///
-/// # Errors
-/// No entry can be started, as when a real box stays at its firmware.
-pub(crate) fn run(dir: &Path) -> Result<()> {
-    let endings = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
-    endings.thread_block()?;
-    let switch = SignalFd::with_flags(&endings, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-    loop {
-        let entry = load(&dir.join(ENTRIES))?;
-        match start(dir, entry) {
-            Ok(services) => match tend(services, entry, &switch)? {
-                End::Restart => println!("[firmware] restart"),
-                End::SwitchedOff => return Ok(()),
-            },
-            Err(error) if entry.tries.is_some() => println!("[init] {error:#}; restart"),
-            Err(error) => return Err(error.context("the kept release does not start")),
-        }
-    }
-}
-
-/// What the boot loader does: choose, count, start.
-fn load(entries: &Path) -> Result<EntryName> {
-    let mut names = Vec::new();
-    for file in fs::read_dir(entries).with_context(|| entries.display().to_string())? {
-        names.push(file?.file_name().to_string_lossy().into_owned());
-    }
-    let Some(selection) = Entries::from_names(names.iter().map(String::as_str)).select() else {
-        bail!("no boot entry in {}", entries.display())
+/// Chooses the entry as systemd-boot does, and counts the start by renaming it first.
+pub(crate) fn choose_entry(layout: &Layout) -> anyhow::Result<EntryName> {
+    let esp = layout.places().esp;
+    let Some(selection) = esp.entries()?.select() else {
+        bail!("{}/EFI/Linux has no boot entry; install a release with `init`", layout.efi().display());
     };
-    if let Some(Change::Rename { from, to }) = selection.count {
-        fs::rename(entries.join(from.to_string()), entries.join(to.to_string()))?;
+    if let Some(change) = selection.count {
+        esp.change(change)?;
     }
-    println!("[loader] starts {}", selection.start);
     Ok(selection.start)
 }
 
-/// What kernel and initrd do: find the slot, verify it, and start what is in it.
-fn start(dir: &Path, entry: EntryName) -> Result<Services> {
-    let image =
-        fs::read_to_string(dir.join(ENTRIES).join(entry.to_string())).context("read the kernel image")?;
-    let mounted = root::mount(dir, &CommandLine::parse(&image)?)?;
-    Services::start(dir, &mounted)
+/// Finds the slot that belongs to the entry's kernel image, and checks all of its root image.
+///
+/// A real box has dm-verity check each block when it is read; here there is nothing in between, so all are
+/// checked at once.
+pub(crate) fn find_slot(layout: &Layout, entry: EntryName) -> anyhow::Result<Running> {
+    let places = layout.places();
+    let kernel = Storage::open_to_read(&places.esp.path_of(entry))?;
+    if kernel.size().0 > KERNEL_BYTES {
+        bail!("{entry} has {}; a host box has kernel images of text", kernel.size());
+    }
+    let mut text = vec![0; usize::try_from(kernel.size().0)?];
+    kernel.read_at(&mut text, 0)?;
+    let (version, root_hash) = command_line(&String::from_utf8_lossy(&text))
+        .with_context(|| format!("{entry} names no evenkeel.version= and evenkeel.root_hash="))?;
+    for slot in Slot::BOTH {
+        let paths = places.of(slot);
+        if root_hash_in(paths).is_some_and(|(_, hash)| hash == root_hash) {
+            check_root(paths, root_hash).with_context(|| format!("slot {slot}"))?;
+            return Ok(Running { version, slot, root_hash });
+        }
+    }
+    bail!("no slot has the root hash {root_hash} that {entry} names");
 }
 
-fn tend(mut services: Services, entry: EntryName, switch: &SignalFd) -> Result<End> {
-    let begin = Instant::now();
-    loop {
-        if switch.read_signal()?.is_some() {
-            println!("[firmware] switched off");
-            return Ok(End::SwitchedOff);
+/// The version and the root hash of a kernel command line; all other keys are left to others.
+fn command_line(text: &str) -> Option<(Version, Digest)> {
+    let value = |key: &str| text.split_whitespace().find_map(|word| word.strip_prefix(key));
+    Some((value("evenkeel.version=")?.parse().ok()?, value("evenkeel.root_hash=")?.parse().ok()?))
+}
+
+fn root_hash_in(paths: &SlotPaths) -> Option<(Superblock, Digest)> {
+    let verity = Storage::open_to_read(&paths.verity).ok()?;
+    let mut block = [0; BLOCK];
+    verity.read_at(&mut block, 0).ok()?;
+    let superblock = Superblock::parse(&block).ok()?;
+    verity.read_at(&mut block, BLOCK as u64).ok()?;
+    let hash = root_hash_of(&superblock, &block);
+    Some((superblock, hash))
+}
+
+fn check_root(paths: &SlotPaths, root_hash: Digest) -> anyhow::Result<()> {
+    let (superblock, _) = root_hash_in(paths).context("its hash tree cannot be read")?;
+    let (root, blocks) = (Storage::open_to_read(&paths.root)?, superblock.data_blocks());
+    let mut tree = TreeBuilder::new(superblock);
+    let mut block = [0; BLOCK];
+    for number in 0..blocks {
+        root.read_at(&mut block, number * BLOCK as u64)?;
+        tree.push(&block, &mut |_, _| {})?;
+    }
+    let got = tree.finish(&mut |_, _| {})?;
+    if got != root_hash {
+        bail!("its root image has root hash {got}, expected {root_hash}; it is damaged");
+    }
+    Ok(())
+}
+
+/// Unpacks the root image, a plain tar, to where services are started from, and says what started.
+pub(crate) fn unpack(layout: &Layout, running: &Running) -> anyhow::Result<()> {
+    let root = layout.root();
+    if root.exists() {
+        fs::remove_dir_all(&root).with_context(|| format!("cannot empty {}", root.display()))?;
+    }
+    fs::create_dir_all(&root)?;
+    let image = layout.places().of(running.slot).root.clone();
+    let file = fs::File::open(&image)?;
+    tar::Archive::new(file)
+        .unpack(&root)
+        .with_context(|| format!("{} is not a tar of a root directory", image.display()))?;
+    fs::write(layout.boot_record(), serde_json::to_vec(running)?)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_two_keys_of_the_command_line_are_read() {
+        let hash = Digest::of(b"root");
+        let line = format!("quiet evenkeel.version=1.2.0 console=ttyS0 evenkeel.root_hash={hash}\n");
+        assert_eq!(command_line(&line), Some((Version::new(1, 2, 0), hash)));
+        for line in ["", "evenkeel.version=1.2.0", &format!("evenkeel.version=1 evenkeel.root_hash={hash}")] {
+            assert_eq!(command_line(line), None, "{line}");
         }
-        match services.tend()? {
-            Wish::GoOn => {}
-            Wish::Restart => return Ok(End::Restart),
-        }
-        if entry.tries.is_some() && !services.boot_complete() && begin.elapsed() > WATCHDOG {
-            println!("[watchdog] the gate has not passed within {} s", WATCHDOG.as_secs());
-            return Ok(End::Restart);
-        }
-        thread::sleep(TEND_EVERY);
     }
 }

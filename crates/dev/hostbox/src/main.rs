@@ -1,70 +1,61 @@
-//! A box as processes on this host: slots are files, a restart is a restart of processes.
+//! evenkeel-hostbox: a box as processes of this host, for stories and tests that take seconds.
 //!
-//! Takes the place of firmware, boot loader, initrd and service manager, and only of these: the choice of the
-//! entry is the one of `core/boot`, the slot is found and verified by `core/release` as in the initrd, and the
-//! data plane and the agent are the binaries of the release itself. Leaves every decision to them.
+//! Owns: what firmware, loader, init and systemd do on a real box. Leaves to others: everything else, for the
+//! agent and the data plane are the same binaries, out of the same bundles.
 
 mod firmware;
+mod host;
 mod install;
-mod kernel_image;
-mod root;
+mod layout;
 mod services;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
-use anyhow::Result;
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use evenkeel_units::Version;
 
-/// A box as processes on this host.
+/// A box as processes: slots as files, restart as process restart.
+///
+/// The folder holds `slots`, `efi` and `data` as a disk does, `run` as memory does, and the configurations
+/// `agent.toml` and `balancer.toml`. A file `enrolment-token` is used once, at the first start.
 #[derive(Debug, Parser)]
-struct Options {
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Command {
     #[command(subcommand)]
-    command: Command,
+    action: Option<Action>,
+    #[command(flatten)]
+    run: Run,
+}
+
+#[derive(Debug, clap::Args)]
+struct Run {
+    /// Folder of the box.
+    #[arg(long, required = true)]
+    dir: Option<PathBuf>,
+    /// Seconds after which a release on trial that came to no verdict loses power, as by a watchdog.
+    #[arg(long, default_value_t = 200)]
+    watchdog_seconds: u64,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    /// Make the hash tree and the kernel image that belong to a root image (a tar).
-    Seal {
-        /// The version of the release.
-        #[arg(long)]
-        version: Version,
-        /// The root image.
-        #[arg(long)]
-        root: PathBuf,
-        /// Folder for `verity.img` and `uki.efi`.
-        #[arg(long)]
-        out: PathBuf,
-    },
-    /// Install the first release into slot a of a new box.
-    Init {
-        /// Folder of the box.
-        #[arg(long)]
-        dir: PathBuf,
-        /// The version of the release.
-        #[arg(long)]
-        version: Version,
-        /// The root image.
-        #[arg(long)]
-        root: PathBuf,
-        /// Its hash tree.
-        #[arg(long)]
-        verity: PathBuf,
-        /// The kernel image.
-        #[arg(long)]
-        uki: PathBuf,
-    },
-    /// Switch the box on; SIGTERM or SIGINT switches it off.
-    Run {
-        /// Folder of the box.
-        #[arg(long)]
-        dir: PathBuf,
-    },
+enum Action {
+    /// Install the first release in slot a.
+    Init(install::Init),
 }
 
 fn main() -> ExitCode {
-    match run(Options::parse().command) {
+    let command = Command::parse();
+    let watchdog = Duration::from_secs(command.run.watchdog_seconds);
+    let result = match (&command.action, &command.run.dir) {
+        (Some(Action::Init(args)), _) => install::init(args),
+        (None, Some(directory)) => run(directory, watchdog),
+        (None, None) => Err(anyhow::anyhow!("give the folder of the box with --dir")),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("evenkeel-hostbox: {error:#}");
@@ -73,12 +64,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
-    match command {
-        Command::Seal { version, root, out } => install::seal(version, &root, &out),
-        Command::Init { dir, version, root, verity, uki } => {
-            install::init(&dir, version, &[root, verity, uki])
-        }
-        Command::Run { dir } => firmware::run(&dir.canonicalize()?),
-    }
+fn run(directory: &Path, watchdog: Duration) -> anyhow::Result<()> {
+    let directory = directory.canonicalize().with_context(|| directory.display().to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(host::Host::new(layout::Layout::new(&directory), watchdog).live())
 }
