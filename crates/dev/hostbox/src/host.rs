@@ -156,8 +156,8 @@ impl Host {
     }
 
     fn start_gate(&self) -> anyhow::Result<Service> {
-        let socket = self.layout.agent_socket();
-        let args = ["gate".as_ref(), "--socket".as_ref(), socket.as_path()];
+        let config = self.layout.agent_config();
+        let args = ["gate".as_ref(), "--config".as_ref(), config.as_path()];
         Service::start("evenkeel-gate", &self.layout.root().join("usr/bin/evenkeel-agent"), &args)
     }
 }

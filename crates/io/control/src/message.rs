@@ -24,6 +24,11 @@ pub enum AgentRequest {
     Status {},
     /// Tell the health gate's verdict as soon as it is known.
     Gate {},
+    /// Let a release that was rolled back be tried again.
+    Clear {
+        /// The release.
+        version: String,
+    },
 }
 
 /// A daemon's answer.
