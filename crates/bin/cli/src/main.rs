@@ -1,3 +1,39 @@
 //! evenkeel: the operator's command.
+//!
+//! Owns: the command line. Each subcommand has a file of its own; this one only joins them and turns the
+//! first failure into one sentence and exit status 1.
 
-fn main() {}
+mod apply;
+mod check;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Runs Evenkeel boxes: checks and applies their configuration.
+#[derive(Debug, Parser)]
+#[command(name = "evenkeel", version)]
+struct CommandLine {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    Check(check::Arguments),
+    Apply(apply::Arguments),
+}
+
+fn main() -> ExitCode {
+    let done = match CommandLine::parse().task {
+        Task::Check(arguments) => check::run(&arguments),
+        Task::Apply(arguments) => apply::run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("evenkeel: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
