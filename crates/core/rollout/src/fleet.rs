@@ -12,8 +12,14 @@ use crate::RolloutId;
 /// A device speaks at least every 60 s, for no request is held longer; three in a row may be lost: 180 s.
 pub const REACHABLE_FOR: Duration = Duration::from_secs(180);
 
-/// Every device that there is.
-pub type Fleet = BTreeMap<DeviceId, Device>;
+/// Every device that there is, and since when anybody has been there to hear them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fleet {
+    /// What is known of each device.
+    pub devices: BTreeMap<DeviceId, Device>,
+    /// When the server began to listen. Before that, silence was the server's own.
+    pub listening_since: WallTime,
+}
 
 /// What is known of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use core::fmt;
 
 use evenkeel_units::{DeviceId, WallTime};
 
-use crate::{Device, Event, Fleet, Machine, Member, Phase, Rollout, RolloutId};
+use crate::{Device, Event, Fleet, Machine, Member, Phase, REACHABLE_FOR, Rollout, RolloutId};
 
 /// What a rollout does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,12 +160,12 @@ impl Planner<'_> {
     }
 
     fn is_reachable(&self, device: DeviceId) -> bool {
-        self.fleet.get(&device).is_some_and(|facts| facts.is_reachable(self.now))
+        self.fleet.devices.get(&device).is_some_and(|facts| facts.is_reachable(self.now))
     }
 
     fn waiting(&self, device: DeviceId, wave: usize, current: usize, free: &mut u32) -> Turn {
         let Self { rollout, now, .. } = *self;
-        let facts = self.fleet.get(&device);
+        let facts = self.fleet.devices.get(&device);
         if !rollout.is_running() {
             return Turn::Wait(Wait::Halted);
         }
@@ -212,7 +212,8 @@ impl Planner<'_> {
 
     fn absent(&self, device: DeviceId, facts: Option<&Device>) -> Turn {
         let since = facts.and_then(|facts| facts.heard);
-        if self.now.since(self.rollout.began) <= self.rollout.policy.limits.absence {
+        let not_yet_listened = self.now.since(self.fleet.listening_since) <= REACHABLE_FOR;
+        if not_yet_listened || self.now.since(self.rollout.began) <= self.rollout.policy.limits.absence {
             return Turn::Wait(Wait::Unheard { since });
         }
         let reason = match since {
@@ -232,7 +233,7 @@ impl Planner<'_> {
         let Self { rollout, now, .. } = *self;
         let (release, limits) = (rollout.policy.release, rollout.policy.limits);
         let failed = |reason| Turn::Act(Event::Failed { device, at: now, reason });
-        let facts = self.fleet.get(&device);
+        let facts = self.fleet.devices.get(&device);
         if facts.is_some_and(|facts| facts.has_settled_on(release)) {
             return Turn::Act(Event::Succeeded { device, at: now });
         }
@@ -243,7 +244,7 @@ impl Planner<'_> {
             let reason = "the rollout was halted before it had begun".to_string();
             return Turn::Act(Event::LeftOut { device, at: now, reason });
         }
-        let heard = facts.and_then(|facts| facts.heard).map_or(at, |heard| heard.max(at));
+        let heard = facts.and_then(|facts| facts.heard).unwrap_or(at).max(at).max(self.fleet.listening_since);
         if now.since(heard) > limits.silence {
             return failed(format!("fell silent: started at {at}, not heard from since {heard}"));
         }
@@ -263,7 +264,7 @@ impl Planner<'_> {
 
     fn failed(&self, device: DeviceId, reason: &str) -> String {
         let release = self.rollout.policy.release;
-        let came_round = self.fleet.get(&device).is_some_and(|facts| facts.has_settled_on(release));
+        let came_round = self.fleet.devices.get(&device).is_some_and(|facts| facts.has_settled_on(release));
         if came_round { format!("{reason}; it runs {release} by now") } else { reason.to_string() }
     }
 

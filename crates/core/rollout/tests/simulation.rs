@@ -91,7 +91,8 @@ impl World {
     fn new(boxes: &[Box], waves: &[Wave], budget: u32) -> Self {
         let boxes: Vec<_> =
             boxes.iter().zip(0..).map(|(b, n)| (DeviceId::of_public_key(&[n; 32]), *b)).collect();
-        let fleet = boxes.iter().map(|(id, b)| (*id, first_facts(b))).collect();
+        let devices = boxes.iter().map(|(id, b)| (*id, first_facts(b))).collect();
+        let fleet = Fleet { devices, listening_since: BEGAN };
         let eligible: BTreeSet<_> = boxes.iter().map(|(id, _)| *id).collect();
         let budget = FailureBudget::new(budget).unwrap();
         let policy = Policy { release: NEW, waves: waves.to_vec(), budget, limits: LIMITS };
@@ -175,7 +176,7 @@ impl World {
             if silent || b.appears.is_none_or(|appears| step < u64::from(appears)) {
                 continue;
             }
-            let facts = self.fleet.get_mut(&id).unwrap();
+            let facts = self.fleet.devices.get_mut(&id).unwrap();
             facts.heard = Some(now);
             facts.known = started.map(|_| self.rollout.id).or(facts.known);
             if let Some(event) = started.and_then(|steps| update(id, &b, facts, steps, now)) {
@@ -329,4 +330,19 @@ fn a_bricked_device_counts_as_failed_once_it_has_been_silent_too_long() {
     }
     let halt = world.rollout.halt.clone().unwrap();
     assert!(halt.reason.contains("fell silent: started at 2026-11-22T16:19:59Z"), "{}", halt.reason);
+}
+
+/// Silence is a device's fault only while somebody listens.
+#[test]
+fn a_server_that_was_away_does_not_blame_the_devices() {
+    let silent = Box { nature: Nature::FallsSilent, appears: Some(0), reports: true };
+    let mut world = World::new(&[silent], &[Wave::ALL], 1);
+    world.execute().unwrap();
+    world.now = world.now + LIMITS.silence * 2;
+    world.fleet.listening_since = world.now;
+    world.execute().unwrap();
+    assert_eq!(world.rollout.under_way(), 1);
+    world.now = world.now + LIMITS.silence + STEP;
+    world.execute().unwrap();
+    assert_eq!(world.rollout.failures(), 1);
 }

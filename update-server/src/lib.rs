@@ -1,0 +1,3 @@
+//! The update server.
+
+pub mod store;
