@@ -1,3 +1,80 @@
-//! The update server.
+//! evenkeel-update-server: wires storage, repository, engine and HTTP, and says what to do next.
 
-fn main() {}
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use evenkeel_update_server::{
+    engine::Engine,
+    http::{self, App},
+    repository::Repository,
+    secret::{OnlineKeys, OperatorToken},
+    store::Embedded,
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+/// The update server of Evenkeel: releases, devices, staged rollouts
+#[derive(Debug, Parser)]
+#[command(name = "evenkeel-update-server", version)]
+struct Arguments {
+    /// The folder that holds everything the server knows; made at first start
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// The address to serve at; port 0 takes a free one, which is printed
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9930")]
+    listen: SocketAddr,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_env("EVENKEEL_LOG").unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let arguments = Arguments::parse();
+    let folder = &arguments.data_dir;
+    let is_new = !folder.join("operator-token").exists();
+    let store = Embedded::open(&folder.join("store"))?;
+    let operator = OperatorToken::open(folder)?;
+    let repository = Repository::open(&folder.join("repository"), OnlineKeys::open(folder)?)?;
+    let root = repository.root_version();
+    let engine = Engine::open(Box::new(store), http::now())?;
+    let app = Arc::new(App::new(engine, repository, operator)?);
+    let listener = TcpListener::bind(arguments.listen).await;
+    let listener = listener
+        .with_context(|| format!("{} cannot be listened at; is another server there?", arguments.listen))?;
+    let address = listener.local_addr()?;
+    println!("evenkeel-update-server listens at http://{address}");
+    if is_new || root.is_none() {
+        println!("{}", next_steps(&arguments.data_dir, address));
+    }
+    tokio::spawn(http::keep_time(Arc::clone(&app)));
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let ending = async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tracing::info!("ending");
+    };
+    http::serve(listener, app, ending).await;
+    Ok(())
+}
+
+/// What an operator does with a server that has nothing yet.
+fn next_steps(folder: &std::path::Path, address: SocketAddr) -> String {
+    let token = folder.join("operator-token");
+    format!(
+        "\nThis server has no releases yet. On the operator's machine:\n\n  \
+         export EVENKEEL_SERVER=http://{address}\n  \
+         export EVENKEEL_TOKEN_FILE={}          # copy it there; it opens everything\n  \
+         evenkeel key new --role root --out root-key.json\n  \
+         evenkeel key new --role targets --out targets-key.json\n  \
+         evenkeel key root --root-key root-key.json --targets-key targets-key.json --out root.json\n  \
+         evenkeel release sign BUNDLE --targets-key targets-key.json --metadata metadata\n  \
+         evenkeel release publish BUNDLE --metadata metadata\n  \
+         evenkeel device token                       # one for each device\n  \
+         evenkeel rollout start VERSION --wave 1 --wave all --failure-budget 1\n",
+        token.display()
+    )
+}

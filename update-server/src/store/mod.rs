@@ -11,6 +11,7 @@ mod journal;
 
 pub use embedded::Embedded;
 pub use journal::JournalError;
+pub(crate) use journal::sync_folder_of;
 
 /// What a key belongs to. The numbers are on disk: they are only added to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub enum Table {
     Device = 1,
     /// Enrolment tokens, by the SHA-256 of the token.
     Token = 2,
-    /// Reports, by device and sequence number.
+    /// Reports, by device and their number, in the order of their arrival.
     Report = 3,
     /// Rollouts without their members, by number.
     Rollout = 4,
