@@ -99,6 +99,18 @@ impl ReleaseTarget {
         self.version
     }
 
+    /// The channels that it may be offered on.
+    #[must_use]
+    pub fn channels(&self) -> &[Label] {
+        &self.channels
+    }
+
+    /// The hardware that it runs on.
+    #[must_use]
+    pub fn hardware(&self) -> &[Label] {
+        &self.hardware
+    }
+
     /// The head: fetch `length` bytes from the start of the bundle, inflate at most `plain_length`.
     #[must_use]
     pub const fn head_meta(&self) -> HeadMeta {

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use evenkeel_units::ByteCount;
+use evenkeel_units::{ByteCount, Slot};
 
 /// Why storage could not be used: the file or partition, what was tried, and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,12 @@ pub enum Error {
         have: ByteCount,
         /// What the image needs.
         need: ByteCount,
+    },
+    /// A slot is written that was not opened for it: a fault of ours.
+    #[error("slot {slot} is not open; the agent begins the release again")]
+    NotOpened {
+        /// The slot.
+        slot: Slot,
     },
     /// What was read back is not what was written.
     #[error(
