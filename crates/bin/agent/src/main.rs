@@ -23,6 +23,7 @@ use std::{
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use evenkeel_config::agent::Config;
+use evenkeel_telemetry::{LogForm, start_log};
 
 /// Longest wait for system calls that are under way when the agent ends: a flush of a checkpoint.
 const LAST_FLUSH: Duration = Duration::from_secs(5);
@@ -34,6 +35,12 @@ struct Command {
     /// Configuration file.
     #[arg(long, global = true, default_value = "/etc/evenkeel/agent.toml")]
     config: PathBuf,
+    /// Form of the log: `text` or `json`.
+    #[arg(long, default_value = "text")]
+    log_form: LogForm,
+    /// What goes into the log: a level, or levels by part.
+    #[arg(long, env = "EVENKEEL_LOG", default_value = "info")]
+    log: String,
     #[command(subcommand)]
     action: Option<Action>,
 }
@@ -61,7 +68,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
     let result = match command.action {
         Some(Action::Gate) => runtime.block_on(gate_command::run(&config)),
         None => {
-            evenkeel_telemetry::init()?;
+            start_log(command.log_form, &command.log)?;
             runtime.block_on(daemon::run(&config))
         }
     };

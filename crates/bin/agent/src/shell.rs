@@ -18,6 +18,7 @@ use evenkeel_release::{
     ChunkVerifier, Head, LocalChunk, PlannedChunk, ReleaseTarget, Source, VerifiedChunk, reuse_plan,
 };
 use evenkeel_trust::{TargetName, TrustedSet};
+use evenkeel_units::Label;
 use evenkeel_update::{Effect, Failure, FailureKind, Input, Offer, Record, Release};
 use tokio::{
     sync::mpsc,
@@ -139,7 +140,7 @@ impl Shell {
         let name: TargetName = assignment.target.parse().map_err(|error| doubtful(&error))?;
         let target = current.target(&name).map_err(|error| transfer(&error.into()))?;
         let target = ReleaseTarget::of(target).map_err(|error| doubtful(&error))?;
-        let text = |label: &evenkeel_release::Label| label.as_str().to_owned();
+        let text = |label: &Label| label.as_str().to_owned();
         let offer = Offer {
             version: target.version(),
             channels: target.channels().iter().map(text).collect(),
