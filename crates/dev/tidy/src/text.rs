@@ -28,15 +28,18 @@ pub fn comments(source: &str) -> String {
 pub fn without_tests(source: &str) -> &str {
     let mut offset = 0;
     for line in source.split_inclusive('\n') {
-        let rest = &source[offset..];
-        if line.trim_end() == "#[cfg(test)]"
-            && rest.lines().nth(1).is_some_and(|next| next.starts_with("mod "))
-        {
+        if line.trim_end() == "#[cfg(test)]" && item_is_module(&source[offset..]) {
             return &source[..offset];
         }
         offset += line.len();
     }
     source
+}
+
+/// Whether the item that `rest` starts with is a module, its attributes aside.
+fn item_is_module(rest: &str) -> bool {
+    let item = rest.lines().find(|line| !line.starts_with("#[")).unwrap_or_default();
+    item.split(' ').take(2).any(|word| word == "mod")
 }
 
 fn keep(source: &str, part: Part) -> String {
@@ -161,6 +164,7 @@ mod tests {
     #[test]
     fn the_trailing_test_module_is_cut_and_nothing_else() {
         assert_eq!(without_tests("a\n#[cfg(test)]\nmod tests {\nb\n}\n"), "a\n");
+        assert_eq!(without_tests("a\n#[cfg(test)]\n#[allow(b)]\npub(crate) mod tests {\n}\n"), "a\n");
         assert_eq!(without_tests("a\n#[cfg(test)]\nuse b;\nc\n"), "a\n#[cfg(test)]\nuse b;\nc\n");
     }
 }
