@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use evenkeel_tidy::{Tree, Violation, documents, graph, licences, manifests, names, shell, source};
+use evenkeel_tidy::{
+    Tree, Violation, documents, graph, invariants, licences, manifests, names, shell, source,
+};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..").canonicalize().expect("the repository is there")
@@ -99,6 +101,11 @@ fn nothing_is_left_for_later_in_a_comment() {
 #[test]
 fn ignored_tests_say_why() {
     assert_none(&source::ignored_tests(&tree()));
+}
+
+#[test]
+fn every_invariant_is_held_by_a_test() {
+    assert_none(&invariants::held_by_tests(&tree(), invariants::COUNT));
 }
 
 #[test]
