@@ -110,6 +110,8 @@ pub struct Pool {
     settings: balancer::Pool,
     servers: Vec<Server>,
     opening: Opening,
+    /// Who was picked last and not started: it keeps its turn, so that who looks twice takes one.
+    unstarted: Option<ServerIndex>,
     /// When time alone changes something next.
     next_event: Option<Instant>,
     budget: RetryBudget,
@@ -125,6 +127,7 @@ impl Pool {
         let mut pool = Self {
             servers: settings.servers.iter().map(server).collect(),
             opening: Opening::Usable,
+            unstarted: None,
             next_event: None,
             budget: RetryBudget::new(&settings.retry, now),
             changes: Changes::new(),
@@ -133,6 +136,7 @@ impl Pool {
         let skipped = worker.random % pool.servers.len() as u64;
         for _ in 0..skipped {
             let _ = pool.pick(now, &Tried::NONE);
+            pool.unstarted = None;
         }
         pool
     }
@@ -164,13 +168,26 @@ impl Pool {
     }
 
     /// The next server for a request that has been to `tried`. Allocates nothing.
+    ///
+    /// Picking again without [`Self::start`] gives the same server while it is as good as any.
     pub fn pick(&mut self, now: Instant, tried: &Tried) -> Pick {
         self.advance(now);
-        match self.survey(now, tried) {
-            Survey::Least(least) => self.take_turn(now, tried, least),
-            Survey::Full => Pick::Full,
-            Survey::Nobody => Pick::Nobody,
+        let least = match self.survey(now, tried) {
+            Survey::Least(least) => least,
+            Survey::Full => return Pick::Full,
+            Survey::Nobody => return Pick::Nobody,
+        };
+        let keeps = |index: &ServerIndex| self.is_equal(index.position(), now, tried, least);
+        if let Some(index) = self.unstarted.filter(keeps) {
+            return Pick::Server(index);
         }
+        self.take_turn(now, tried, least)
+    }
+
+    /// Whether a server that may be picked has room, as who waits in the queue would like to know.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.servers.iter().any(|server| self.opening.admits(server.standing()) && server.has_room())
     }
 
     fn survey(&self, now: Instant, tried: &Tried) -> Survey {
@@ -196,15 +213,11 @@ impl Pool {
     fn take_turn(&mut self, now: Instant, tried: &Tried, least: Load) -> Pick {
         let (mut total, mut best): (i64, Option<(i64, usize)>) = (0, None);
         for position in 0..self.servers.len() {
-            let server = &self.servers[position];
-            let equal = self.would_do(position, server, tried)
-                && server.has_room()
-                && self.load(server, now).cmp(least).is_eq();
-            if !equal {
+            if !self.is_equal(position, now, tried, least) {
                 continue;
             }
-            let weight = i64::try_from(server.weight(now, self.settings.slow_start)).unwrap_or(i64::MAX);
             let server = &mut self.servers[position];
+            let weight = i64::try_from(server.weight(now, self.settings.slow_start)).unwrap_or(i64::MAX);
             server.credit += weight;
             total += weight;
             if best.is_none_or(|(credit, _)| server.credit > credit) {
@@ -213,7 +226,17 @@ impl Pool {
         }
         let Some((_, position)) = best else { return Pick::Nobody };
         self.servers[position].credit -= total;
-        Pick::Server(ServerIndex::new(position))
+        let index = ServerIndex::new(position);
+        self.unstarted = Some(index);
+        Pick::Server(index)
+    }
+
+    /// Whether the server would do, has room and no more load than the least loaded.
+    fn is_equal(&self, position: usize, now: Instant, tried: &Tried, least: Load) -> bool {
+        let server = &self.servers[position];
+        self.would_do(position, server, tried)
+            && server.has_room()
+            && self.load(server, now).cmp(least).is_eq()
     }
 
     fn would_do(&self, position: usize, server: &Server, tried: &Tried) -> bool {
@@ -234,6 +257,7 @@ impl Pool {
     /// A request that has been to `tried` goes to `server`, just picked. Each start needs one [`Self::finish`].
     pub fn start(&mut self, server: ServerIndex, tried: &Tried) {
         self.servers[server.position()].start();
+        self.unstarted = None;
         if tried.count() == 0 {
             self.budget.arrived();
         }

@@ -40,6 +40,14 @@ fn picked(pick: Pick) -> usize {
     }
 }
 
+/// Who serves the next request, which ends at once.
+fn turn(pool: &mut Pool, now: Instant) -> usize {
+    let Pick::Server(server) = pool.pick(now, &Tried::NONE) else { panic!("somebody has room") };
+    pool.start(server, &Tried::NONE);
+    pool.finish(now, server, Outcome::ClientGone);
+    server.position()
+}
+
 fn index(pool: &Pool, position: usize) -> ServerIndex {
     pool.indexes().nth(position).expect("the pool has this server")
 }
@@ -59,8 +67,35 @@ fn fail(pool: &mut Pool, now: Instant, position: usize, times: usize) {
 #[test]
 fn round_robin_by_weight_is_smooth() {
     let mut pool = pool("round-robin", &[5, 1, 1], "");
-    let turns: Vec<usize> = (0..7).map(|_| picked(pool.pick(at(0), &Tried::NONE))).collect();
+    let turns: Vec<usize> = (0..7).map(|_| turn(&mut pool, at(0))).collect();
     assert_eq!(turns, [0, 0, 1, 0, 2, 0, 0]);
+}
+
+#[test]
+fn who_looks_twice_takes_one_turn() {
+    for policy in ["round-robin", "least-loaded"] {
+        let mut pool = pool(policy, &[1, 1], "");
+        let mut counts = [0, 0];
+        for _ in 0..10 {
+            let looked = picked(pool.pick(at(0), &Tried::NONE));
+            assert_eq!(turn(&mut pool, at(0)), looked);
+            counts[looked] += 1;
+        }
+        assert_eq!(counts, [5, 5], "{policy}");
+    }
+}
+
+#[test]
+fn a_place_is_free_only_where_a_request_may_go() {
+    let mut pool = pool("least-loaded", &[1, 1], "[pool.limits]\nconnections_per_server=1\n");
+    let (first, second) = (index(&pool, 0), index(&pool, 1));
+    pool.start(first, &Tried::NONE);
+    assert!(pool.has_room());
+    pool.check(at(0), second, Verdict::Down);
+    assert!(!pool.has_room());
+    assert_eq!(pool.pick(at(0), &Tried::NONE), Pick::Full);
+    pool.finish(at(0), first, Outcome::Served);
+    assert!(pool.has_room());
 }
 
 #[test]
@@ -145,10 +180,10 @@ fn without_a_usable_server_those_that_pass_checks_are_tried_before_those_that_do
     fail(&mut pool, at(0), 0, 5);
     pool.check(at(0), second, Verdict::Down);
     assert_eq!(pool.opening(), Opening::CheckedUp);
-    assert_eq!((0..4).map(|_| picked(pool.pick(at(0), &Tried::NONE))).collect::<Vec<_>>(), [0; 4]);
+    assert_eq!((0..4).map(|_| turn(&mut pool, at(0))).collect::<Vec<_>>(), [0; 4]);
     pool.check(at(0), first, Verdict::Down);
     assert_eq!(pool.opening(), Opening::All);
-    let both: Vec<usize> = (0..4).map(|_| picked(pool.pick(at(0), &Tried::NONE))).collect();
+    let both: Vec<usize> = (0..4).map(|_| turn(&mut pool, at(0))).collect();
     assert_eq!(both.iter().filter(|&&position| position == 0).count(), 2, "{both:?}");
     pool.check(at(0), second, Verdict::Up);
     assert_eq!(pool.opening(), Opening::Usable);
@@ -177,7 +212,7 @@ fn a_server_that_comes_back_begins_with_a_tenth_of_its_share() {
     pool.check(at(0), server, Verdict::Down);
     pool.check(at(0), server, Verdict::Up);
     for (millis, of_thousand) in [(0, 90..=92), (5_000, 332..=335), (10_000, 499..=501)] {
-        let first = (0..1000).filter(|_| picked(pool.pick(at(millis), &Tried::NONE)) == 0).count();
+        let first = (0..1000).filter(|_| turn(&mut pool, at(millis)) == 0).count();
         assert!(of_thousand.contains(&first), "{first} of 1000 after {millis} ms");
     }
 }
@@ -376,11 +411,11 @@ proptest! {
     ) {
         let settings = config("round-robin", &weights, "").pools()[0].clone();
         let mut pool = Pool::new(&settings, Worker { random, ..ONE_WORKER }, at(0));
-        let turn: u16 = weights.iter().sum();
+        let whole: u16 = weights.iter().sum();
         for _ in 0..3 {
             let mut counts = vec![0; weights.len()];
-            for _ in 0..turn {
-                counts[picked(pool.pick(at(0), &Tried::NONE))] += 1;
+            for _ in 0..whole {
+                counts[turn(&mut pool, at(0))] += 1;
             }
             prop_assert_eq!(&counts, &weights);
         }
