@@ -5,12 +5,17 @@
 
 mod apply;
 mod check;
+mod clock;
+mod device;
+mod rollout;
+mod server;
+mod table;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Runs Evenkeel boxes: checks and applies their configuration.
+/// Runs Evenkeel boxes: their configuration, devices and rollouts.
 #[derive(Debug, Parser)]
 #[command(name = "evenkeel", version)]
 struct CommandLine {
@@ -22,12 +27,16 @@ struct CommandLine {
 enum Task {
     Check(check::Arguments),
     Apply(apply::Arguments),
+    Device(device::Arguments),
+    Rollout(rollout::Arguments),
 }
 
 fn main() -> ExitCode {
     let done = match CommandLine::parse().task {
         Task::Check(arguments) => check::run(&arguments),
         Task::Apply(arguments) => apply::run(&arguments),
+        Task::Device(arguments) => device::run(arguments),
+        Task::Rollout(arguments) => rollout::run(arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

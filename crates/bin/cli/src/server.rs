@@ -270,3 +270,11 @@ impl Body for FileBody {
         SizeHint::with_exact(self.left)
     }
 }
+
+/// Runs the conversation with a server to its end.
+///
+/// # Errors
+/// Those of the conversation.
+pub(crate) fn run_async<T>(conversation: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(conversation)
+}
