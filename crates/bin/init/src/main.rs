@@ -17,7 +17,6 @@ mod mounts;
 mod partitions;
 mod record;
 mod slot;
-mod superblock;
 mod switch_root;
 mod verity;
 mod watchdog;

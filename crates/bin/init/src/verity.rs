@@ -7,13 +7,14 @@
 //! panic, other than the `restart_on_corruption` option, leaves its reason on the console and in pstore. On trial the
 //! boot counter then falls back to the release before.
 
-use std::{fmt::Write, path::PathBuf};
+use std::path::PathBuf;
+
+use evenkeel_release::verity::BLOCK;
 
 use crate::{
     dm::{DeviceMapper, SECTOR_BYTES, Target},
     error::Error,
     slot::Chosen,
-    superblock::BLOCK_BYTES,
 };
 
 /// The device's name, as `dmsetup` and sysfs show it.
@@ -31,28 +32,15 @@ pub(crate) fn open(chosen: &Chosen) -> Result<PathBuf, Error> {
 
 /// The table line (Linux, "dm-verity: Construction Parameters"); the tree begins at block 1, behind the superblock.
 fn table(chosen: &Chosen) -> Target {
-    let tree = &chosen.tree;
     let parameters = format!(
-        "1 {root} {verity} {BLOCK_BYTES} {BLOCK_BYTES} {blocks} 1 sha256 {root_hash} {salt} 1 panic_on_corruption",
+        "1 {root} {verity} {BLOCK} {BLOCK} {blocks} 1 sha256 {root_hash} {salt} 1 panic_on_corruption",
         root = chosen.root.display(),
         verity = chosen.verity.display(),
-        blocks = tree.data_blocks,
-        root_hash = tree.root_hash,
-        salt = hexadecimal(&tree.salt),
+        blocks = chosen.superblock.data_blocks(),
+        root_hash = chosen.root_hash,
+        salt = chosen.superblock.salt(),
     );
-    let sectors = tree.data_blocks.saturating_mul(BLOCK_BYTES as u64 / SECTOR_BYTES);
-    Target { sectors, kind: "verity", parameters }
-}
-
-/// The salt as the table wants it: hexadecimal digits, or a dash for none.
-fn hexadecimal(salt: &[u8]) -> String {
-    if salt.is_empty() {
-        return "-".to_owned();
-    }
-    salt.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
-        text
-    })
+    Target { sectors: chosen.superblock.data_length().0 / SECTOR_BYTES, kind: "verity", parameters }
 }
 
 #[cfg(test)]
@@ -60,20 +48,30 @@ mod tests {
     use evenkeel_units::{Digest, Slot};
 
     use super::*;
-    use crate::superblock::Tree;
+    use crate::slot::tests::superblock;
+
+    fn table_with_salt(salt: &[u8]) -> Target {
+        let (superblock, root_hash) = (superblock(salt), Digest::of(b"abc"));
+        table(&Chosen {
+            slot: Slot::A,
+            root: "/dev/vda2".into(),
+            verity: "/dev/vda3".into(),
+            superblock,
+            root_hash,
+        })
+    }
 
     #[test]
     fn the_table_names_both_devices_the_size_the_hash_and_the_salt() {
-        let tree = Tree { root_hash: Digest::of(b"abc"), data_blocks: 3, salt: vec![0xab, 0x01] };
-        let chosen = Chosen { slot: Slot::A, root: "/dev/vda2".into(), verity: "/dev/vda3".into(), tree };
         let hash = Digest::of(b"abc");
         let parameters =
             format!("1 /dev/vda2 /dev/vda3 4096 4096 3 1 sha256 {hash} ab01 1 panic_on_corruption");
-        assert_eq!(table(&chosen), Target { sectors: 24, kind: "verity", parameters });
+        let expected = Target { sectors: 24, kind: "verity", parameters };
+        assert_eq!(table_with_salt(&[0xab, 0x01]), expected);
     }
 
     #[test]
     fn no_salt_is_a_dash() {
-        assert_eq!(hexadecimal(&[]), "-");
+        assert!(table_with_salt(&[]).parameters.contains(" - 1 panic_on_corruption"));
     }
 }
