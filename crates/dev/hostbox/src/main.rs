@@ -7,6 +7,7 @@ mod firmware;
 mod host;
 mod install;
 mod layout;
+mod seal;
 mod services;
 
 use std::{
@@ -45,6 +46,8 @@ struct Run {
 enum Action {
     /// Install the first release in slot a.
     Init(install::Init),
+    /// Make the hash tree and the kernel image that belong to a root image.
+    Seal(seal::Seal),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
     let watchdog = Duration::from_secs(command.run.watchdog_seconds);
     let result = match (&command.action, &command.run.dir) {
         (Some(Action::Init(args)), _) => install::init(args),
+        (Some(Action::Seal(args)), _) => seal::seal(args),
         (None, Some(directory)) => run(directory, watchdog),
         (None, None) => Err(anyhow::anyhow!("give the folder of the box with --dir")),
     };

@@ -26,8 +26,13 @@ pub(crate) struct Service {
 
 impl Service {
     /// Starts a program; its output is the box's.
+    ///
+    /// It is started through util-linux's `setpriv`, so that it ends with the box even when the box is killed: that
+    /// is how power is cut.
     pub(crate) fn start(name: &'static str, program: &Path, args: &[&Path]) -> anyhow::Result<Self> {
-        let child = Command::new(program)
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(program)
             .args(args)
             .kill_on_drop(true)
             .spawn()

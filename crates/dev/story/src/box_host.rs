@@ -12,9 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    box_under_story::{
-        Addresses, AgentFiles, BoxUnderStory, DataPlane, LOOPBACK, agent_toml, balancer_toml, write,
-    },
+    box_under_story::{Addresses, BoxUnderStory, DataPlane, LOOPBACK, balancer_toml, write},
     operator::Images,
     process::{Process, run},
 };
@@ -64,32 +62,30 @@ impl BoxUnderStory for HostBox {
                 (trusted_root.to_owned(), "usr/share/evenkeel/root.json", 0o644),
             ],
         )?;
-        run(self.hostbox().args(["seal", "--version", version, "--root"]).arg(&tree).arg("--out").arg(&out))?;
+        run(self
+            .hostbox()
+            .args(["seal", "--version", version, "--root-image"])
+            .arg(&tree)
+            .arg("--out")
+            .arg(&out))?;
         Ok(Images { root: tree, verity: out.join("verity.img"), uki: out.join("uki.efi") })
     }
 
     fn install(&mut self, version: &str, images: &Images, token: &str) -> Result<()> {
         let Addresses { site, admin, update_server, web_ports } = &self.addresses;
-        write(&self.dir.join("balancer.toml"), &balancer_toml(*admin, *site, LOOPBACK, web_ports))?;
-        let files = AgentFiles { server: *update_server, admin: *admin, site: *site, dir: Some(&self.dir) };
-        write(&self.dir.join("agent.toml"), &agent_toml(&files))?;
-        write(&self.dir.join("data/enrolment-token"), token)?;
         let mut command = self.hostbox();
         command.args(["init", "--version", version, "--dir"]).arg(&self.dir);
-        command
-            .arg("--root")
-            .arg(&images.root)
-            .arg("--verity")
-            .arg(&images.verity)
-            .arg("--uki")
-            .arg(&images.uki);
+        command.arg("--root-image").arg(&images.root).arg("--verity-image").arg(&images.verity);
+        command.arg("--uki").arg(&images.uki).args(["--server", &format!("http://{update_server}")]);
+        command.args(["--site", &format!("http://{site}/"), "--admin", &format!("http://{admin}")]);
         run(&mut command)?;
-        Ok(())
+        write(&self.dir.join("balancer.toml"), &balancer_toml(*admin, *site, LOOPBACK, web_ports))?;
+        write(&self.dir.join("enrolment-token"), token)
     }
 
     fn switch_on(&mut self) -> Result<()> {
         let mut command = self.hostbox();
-        command.args(["run", "--dir"]).arg(&self.dir);
+        command.arg("--dir").arg(&self.dir);
         self.running = Some(Process::start("the box", &mut command, &self.console)?);
         Ok(())
     }

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    box_under_story::{Addresses, AgentFiles, BoxUnderStory, DataPlane, agent_toml, balancer_toml, write},
+    box_under_story::{Addresses, BoxUnderStory, DataPlane, balancer_toml, write},
     operator::Images,
     process::{Process, run},
 };
@@ -56,6 +56,12 @@ impl QemuBox {
         command
     }
 
+    /// The agent's configuration as the image brings it.
+    fn released_agent_toml(&self) -> Result<String> {
+        let path = self.scripts.join("../image/root/usr/share/evenkeel/agent.toml");
+        fs::read_to_string(&path).with_context(|| path.display().to_string())
+    }
+
     fn credentials(&self) -> PathBuf {
         self.dir.join("credentials")
     }
@@ -83,17 +89,14 @@ impl BoxUnderStory for QemuBox {
         let made = images.root.with_file_name("disk.raw");
         let disk = self.dir.join("disk.raw");
         fs::rename(&made, &disk).with_context(|| made.display().to_string())?;
-        let server = SocketAddr::new(HOST, self.addresses.update_server.port());
-        let local = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-        let files = AgentFiles { server, admin: local(ADMIN.port()), site: local(SITE.port()), dir: None };
         let credentials = self.credentials();
-        write(&credentials.join("agent.toml"), &agent_toml(&files))?;
+        let server = SocketAddr::new(HOST, self.addresses.update_server.port());
+        write(&credentials.join("agent.toml"), &agent_toml(&self.released_agent_toml()?, server)?)?;
         write(
             &credentials.join("balancer.toml"),
             &balancer_toml(ADMIN, SITE, HOST, &self.addresses.web_ports),
         )?;
-        write(&credentials.join("enrolment-token"), token)?;
-        Ok(())
+        write(&credentials.join("enrolment-token"), token)
     }
 
     fn switch_on(&mut self) -> Result<()> {
@@ -121,5 +124,26 @@ impl BoxUnderStory for QemuBox {
 
     fn console(&self) -> &Path {
         &self.console
+    }
+}
+
+/// The released configuration of the agent with what an operator changes: the update server, and the box's name.
+fn agent_toml(released: &str, server: SocketAddr) -> Result<String> {
+    let old = released.lines().find(|line| line.starts_with("url = ")).context("agent.toml has no `url`")?;
+    let text = released.replace(old, &format!("url = \"http://{server}\""));
+    Ok(text.replace("[device]\n", "[device]\nname = \"box1\"\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_released_configuration_gets_the_server_of_the_story() {
+        let released = "[device]\nchannel = \"stable\"\n[server]\nurl = \"http://10.0.2.2:9930\"\n";
+        let text = agent_toml(released, "10.0.2.2:40000".parse().unwrap()).unwrap();
+        let expected =
+            "[device]\nname = \"box1\"\nchannel = \"stable\"\n[server]\nurl = \"http://10.0.2.2:40000\"\n";
+        assert_eq!(text, expected);
     }
 }

@@ -6,10 +6,10 @@
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::operator::Images;
 
@@ -68,57 +68,12 @@ pub(crate) fn balancer_toml(admin: SocketAddr, site: SocketAddr, servers: IpAddr
     text
 }
 
-/// Where the agent of a box finds everything.
-pub(crate) struct AgentFiles<'a> {
-    /// The update server.
-    pub(crate) server: SocketAddr,
-    /// The data plane's admin listener, as seen from the agent.
-    pub(crate) admin: SocketAddr,
-    /// The data plane's site, as seen from the agent.
-    pub(crate) site: SocketAddr,
-    /// The folder of the box's own files; `None` on a real box, where each path has its default.
-    pub(crate) dir: Option<&'a Path>,
-}
-
-/// The configuration of the agent.
-pub(crate) fn agent_toml(files: &AgentFiles<'_>) -> String {
-    let (server, admin, site) = (files.server, files.admin, files.site);
-    let place = |real: &str, own: &str| match files.dir {
-        Some(dir) => dir.join(own).display().to_string(),
-        None => real.to_owned(),
-    };
-    let slots: String = ["a", "b"]
-        .iter()
-        .map(|slot| {
-            let part = |image: &str| {
-                place(&format!("/dev/disk/by-partlabel/{image}_{slot}"), &format!("slots/{slot}/{image}.img"))
-            };
-            format!("[slots.{slot}]\nroot = \"{}\"\nverity = \"{}\"\n\n", part("root"), part("verity"))
-        })
-        .collect();
-    format!(
-        "[device]\nname = \"box1\"\nhardware = \"x86_64\"\nchannel = \"stable\"\ndata_dir = \
-         \"{data}\"\n\n[server]\nurl = \"http://{server}\"\nroot = \"{root}\"\nenrolment_token_file = \
-         \"{token}\"\n\n{slots}[boot]\nesp = \"{esp}\"\nrecord = \"{record}\"\n\n[restart]\nmethod = \
-         \"{restart}\"\n\n[gate]\nproxy_admin = \"http://{admin}\"\nsite = \"http://{site}/\"\n\n[control]\nsocket = \
-         \"{socket}\"\n",
-        data = place("/var/lib/evenkeel/agent", "data/agent"),
-        root = place("/usr/share/evenkeel/root.json", "run/root/usr/share/evenkeel/root.json"),
-        token = place("/var/lib/evenkeel/enrolment-token", "data/enrolment-token"),
-        esp = place("/efi", "efi"),
-        record = place("/run/evenkeel/boot.json", "run/boot.json"),
-        restart = if files.dir.is_some() { "exit" } else { "systemd" },
-        socket = place("/run/evenkeel/agent.sock", "run/agent.sock"),
-    )
-}
-
 /// Writes `text` to `path`, with the folders above it.
-pub(crate) fn write(path: &Path, text: &str) -> Result<PathBuf> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    fs::write(path, text)?;
-    Ok(path.to_owned())
+    fs::write(path, text).with_context(|| format!("write {}", path.display()))
 }
 
 /// This host, as its own processes reach it.
