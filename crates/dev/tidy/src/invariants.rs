@@ -1,7 +1,7 @@
-//! The rule that every numbered invariant of ARCHITECTURE.md is held by a test that exists.
+//! The rules that every invariant of ARCHITECTURE.md and every threat of SECURITY.md names tests that exist.
 //!
-//! Owns: reading the table of invariants and finding the tests it names. Leaves to readers: whether the test really
-//! holds the invariant. A number without a row, a row without a test and a test that is gone all break the rule.
+//! Owns: reading these tables and finding the tests that they name. Leaves to readers: whether a test really holds what
+//! it is named for. A missing row, a row without a test and a test that is gone all break the rules.
 
 use std::collections::BTreeSet;
 
@@ -25,21 +25,38 @@ pub fn held_by_tests(tree: &Tree, count: usize) -> Vec<Violation> {
         .flat_map(|number| {
             let name = format!("I{number}");
             match rows.iter().find(|(_, line)| line.starts_with(&format!("| {name} |"))) {
-                Some((index, row)) => judge(&name, *index, row, &tests),
+                Some((index, row)) => judge(PATH, &name, *index, row, &tests),
                 None => vec![Violation::in_file(PATH, format!("lacks a row for {name}"))],
             }
         })
         .collect()
 }
 
-fn judge(name: &str, index: usize, row: &str, tests: &BTreeSet<String>) -> Vec<Violation> {
+/// Each row of the table of threats names tests, and each named test exists.
+#[must_use]
+pub fn threats_are_met_by_tests(tree: &Tree) -> Vec<Violation> {
+    const PATH: &str = "SECURITY.md";
+    let Some(file) = tree.file(PATH) else {
+        return vec![Violation::in_file(PATH, "is missing: write the threat model")];
+    };
+    let section = documents::section(file, "## Threats");
+    // A table opens with its head and a line of dashes.
+    let rows: Vec<_> = section.into_iter().filter(|(_, line)| line.starts_with('|')).skip(2).collect();
+    if rows.is_empty() {
+        return vec![Violation::in_file(PATH, "has no table of threats under `## Threats`")];
+    }
+    let tests = tests(tree);
+    rows.into_iter().flat_map(|(index, row)| judge(PATH, "the threat", index, row, &tests)).collect()
+}
+
+fn judge(path: &str, name: &str, index: usize, row: &str, tests: &BTreeSet<String>) -> Vec<Violation> {
     let named = named_tests(row);
     if named.is_empty() {
-        return vec![Violation::in_line(PATH, index, format!("{name} names no test that holds it"))];
+        return vec![Violation::in_line(path, index, format!("{name} names no test that holds it"))];
     }
     let gone = named.into_iter().filter(|test| !tests.contains(*test));
     gone.map(|test| {
-        Violation::in_line(PATH, index, format!("{name} names the test `{test}`, which does not exist"))
+        Violation::in_line(path, index, format!("{name} names the test `{test}`, which does not exist"))
     })
     .collect()
 }
@@ -79,10 +96,17 @@ mod tests {
 
     fn found(row: &str) -> Vec<String> {
         let page = format!("# A\n\n## Invariants\n\n{row}\n");
+        messages(&held_by_tests(&tree(PATH, &page), 1))
+    }
+
+    fn messages(violations: &[Violation]) -> Vec<String> {
+        violations.iter().map(|violation| violation.message.clone()).collect()
+    }
+
+    fn tree(path: &str, page: &str) -> Tree {
         let code = "//! A.\n#[test]\nfn held() {}\n#[test]\n#[ignore = \"b\"]\nfn slow() {}\nfn other() {}\n\
             #[tokio::test]\nasync fn later() {}\n// #[test]\n// fn gone() {}\n";
-        let tree = [File::new(PATH, &page), File::new("a.rs", code)].into_iter().collect();
-        held_by_tests(&tree, 1).into_iter().map(|violation| violation.message).collect()
+        [File::new(path, page), File::new("a.rs", code)].into_iter().collect()
     }
 
     #[test]
@@ -98,5 +122,16 @@ mod tests {
         for row in rows {
             assert_eq!(found(row).len(), 1, "{row}");
         }
+    }
+
+    #[test]
+    fn a_threat_without_an_existing_test_is_found() {
+        let found = |table: &str| {
+            let page = format!("# A\n\n## Threats\n\n{table}");
+            messages(&threats_are_met_by_tests(&tree("SECURITY.md", &page))).len()
+        };
+        assert_eq!(found("| a | b |\n|---|---|\n| c | `held`, `slow` |\n"), 0);
+        assert_eq!(found("| a | b |\n|---|---|\n| c | `held` |\n| d | trust us |\n| e | `gone` |\n"), 2);
+        assert_eq!(found("no table\n"), 1);
     }
 }

@@ -109,6 +109,11 @@ fn every_invariant_is_held_by_a_test() {
 }
 
 #[test]
+fn every_threat_is_met_by_a_test() {
+    assert_none(&invariants::threats_are_met_by_tests(&tree()));
+}
+
+#[test]
 fn no_file_is_named_by_a_word_that_says_nothing() {
     assert_none(&names::empty_words(&tree()));
 }
