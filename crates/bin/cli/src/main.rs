@@ -7,6 +7,9 @@ mod apply;
 mod check;
 mod clock;
 mod device;
+mod files;
+mod key;
+mod release;
 mod rollout;
 mod server;
 mod table;
@@ -15,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Runs Evenkeel boxes: their configuration, devices and rollouts.
+/// Runs Evenkeel boxes: keys, releases, devices, rollouts and configuration.
 #[derive(Debug, Parser)]
 #[command(name = "evenkeel", version)]
 struct CommandLine {
@@ -25,6 +28,8 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    Key(key::Arguments),
+    Release(release::Arguments),
     Check(check::Arguments),
     Apply(apply::Arguments),
     Device(device::Arguments),
@@ -33,6 +38,8 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match CommandLine::parse().task {
+        Task::Key(arguments) => key::run(arguments),
+        Task::Release(arguments) => release::run(arguments),
         Task::Check(arguments) => check::run(&arguments),
         Task::Apply(arguments) => apply::run(&arguments),
         Task::Device(arguments) => device::run(arguments),
