@@ -4,6 +4,7 @@
 //! Leaves to others: what is signed with the targets key (`release sign`).
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -115,7 +116,7 @@ struct NewRoot {
     /// Days until it expires
     #[arg(long, value_name = "DAYS", default_value_t = limits::ROOT_LIFETIME.as_secs() / DAY)]
     days: u64,
-    /// The file to write; a copy goes beside it as VERSION.root.json
+    /// The file to write, such as metadata/root.json; a copy goes beside it as VERSION.root.json
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -315,6 +316,9 @@ fn ask_online_keys(url: &str, token_file: Option<&Path>) -> Result<OnlineKeys> {
 
 /// Writes root metadata, and its copy under the versioned name that a server needs of every root.
 fn write_root(path: &Path, version: u64, bytes: &[u8]) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    }
     files::replace(&path.with_file_name(format!("{version}.root.json")), bytes)?;
     files::replace(path, bytes)
 }
