@@ -1,8 +1,8 @@
 //! What of a head passes, what is refused and with which status, and what the other side gets to see.
 
 use evenkeel_http1::{
-    Framing, Hop, Method, Onward, Parsed, RequestHead, ResponseHead, parse_request, parse_response,
-    write_request, write_response,
+    Framing, Hop, Method, Onward, Parsed, RequestError, RequestHead, ResponseHead, parse_request,
+    parse_response, write_request, write_response,
 };
 
 const LIMIT: usize = 256;
@@ -21,6 +21,7 @@ fn response(text: &str, method: Method) -> ResponseHead {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 /// I9: what is ambiguous is refused, whole or in any two pieces, with the status that RFC 9110 gives it.
 #[test]
 fn i9_requests_that_could_be_framed_differently_are_refused() {
@@ -98,7 +99,7 @@ fn i9_requests_that_could_be_framed_differently_are_refused() {
         }
     }
     let too_many = format!("GET / HTTP/1.1\r\n{host}{many}\r\n");
-    assert_eq!(parse_request(too_many.as_bytes(), 8192).map_err(|e| e.status()), Err(431));
+    assert_eq!(parse_request(too_many.as_bytes(), 8192).map_err(RequestError::status), Err(431));
 }
 
 /// I9: the same strictness for answers.

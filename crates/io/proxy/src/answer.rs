@@ -1,0 +1,91 @@
+//! Answers of our own, when no server's can be given.
+//!
+//! Invariant: each carries a request id that the access log repeats, and each closes the connection, for
+//! behind a refused request nothing can be framed for certain.
+
+use std::time::Duration;
+
+use evenkeel_units::Instant;
+
+use crate::{client::Client, scratch, socket::Read, sweep::Phase};
+
+/// How long a client may go on sending after it was refused, before the connection is cut.
+///
+/// Closing while bytes arrive makes the kernel send a reset, which would take the answer away from a client
+/// that has not read it yet; 2 s is what Apache httpd lingers when it closes early.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Most bytes that are read and thrown away while lingering: a window's worth of a fast upload.
+const MAX_LINGER_BYTES: usize = 16 << 20;
+
+/// An answer that this proxy gives itself.
+pub(crate) struct Own<'a> {
+    pub(crate) status: u16,
+    pub(crate) reason: &'a str,
+    pub(crate) head_only: bool,
+}
+
+/// Sends an answer of our own and lets the client read it before the connection closes; its request id.
+pub(crate) async fn send(client: &Client, own: Own<'_>) -> String {
+    let id = client.worker.next_id();
+    let tally = client.listening.tally();
+    tally.answered(own.status);
+    tally.refused(own.status);
+    let text = text(&own, &id);
+    let watch = &client.watch;
+    watch.set(Phase::Busy, client.worker.clock.now() + LINGER);
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        match client.socket.write(rest) {
+            Ok(0) if client.socket.writable(watch).await.is_err() => return id,
+            Ok(written) => rest = &rest[written..],
+            Err(_) => return id,
+        }
+    }
+    linger(client).await;
+    id
+}
+
+/// Reads on after the last answer until the client closes, so that the answer is not lost to a reset.
+pub(crate) async fn linger(client: &Client) {
+    client.socket.shut_write();
+    let until: Instant = client.worker.clock.now() + LINGER;
+    client.watch.set(Phase::Busy, until);
+    let mut thrown = 0;
+    while thrown < MAX_LINGER_BYTES && client.socket.readable(&client.watch).await.is_ok() {
+        match scratch::with(|scratch| client.socket.read(&mut scratch.input)) {
+            Ok(Read::Bytes(length)) => thrown += length,
+            Ok(Read::Wait) => {}
+            Ok(Read::End) | Err(_) => return,
+        }
+    }
+}
+
+fn text(own: &Own<'_>, id: &str) -> String {
+    let phrase = phrase(own.status);
+    let body = format!("{} {phrase}: {}\nrequest id: {id}\n", own.status, own.reason);
+    let retry = if own.status == 503 { "Retry-After: 1\r\n" } else { "" };
+    format!(
+        "HTTP/1.1 {} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
+         Cache-Control: no-store\r\nX-Request-Id: {id}\r\n{retry}Connection: close\r\n\r\n{}",
+        own.status,
+        body.len(),
+        if own.head_only { "" } else { &body }
+    )
+}
+
+const fn phrase(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}

@@ -1,0 +1,363 @@
+//! One request and its answer, between a client and whichever server gives it.
+//!
+//! Owns: the order of steps, retries, and what the client is told when no server answers. Leaves to others:
+//! moving content (`content`, `transfer`). Invariant: a request is sent again only while nothing of an answer
+//! has reached the client, and only if nothing of it was sent or repeating it is harmless.
+
+use evenkeel_balance::{Failure, LocalCause, Outcome, Tried};
+use evenkeel_units::Instant;
+use evenkeel_http1::{Onward, Parsed, ResponseHead, parse_response, write_response};
+
+use crate::{
+    access_log,
+    answer::{self, Own},
+    client::{Client, is_head},
+    content::Content,
+    pool::{Lease, Reuse, Server, Unserved, deadline},
+    request::{ClientFault, Request},
+    scratch::{self, SCRATCH_BYTES, Scratch},
+    socket::Read,
+    splice,
+    sweep::Phase,
+    transfer::{self, Rest},
+};
+
+/// What becomes of the client's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// It may carry another request.
+    Next,
+    /// It ends.
+    Close,
+}
+
+/// How an attempt went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// The server failed before anything of its answer reached the client.
+    Server(Failure),
+    /// The server closed a kept connection without a byte of an answer: most likely both sides met in the
+    /// moment in which it gave up waiting.
+    Raced,
+    /// The client broke a rule or went away before it had any of an answer.
+    Client(ClientFault),
+    /// The server failed in the middle of its answer.
+    Midway(Failure),
+    /// The client stopped reading its answer.
+    Unread,
+}
+
+/// What a look at the server's bytes gave.
+enum Step {
+    /// More must come.
+    Wait,
+    /// An interim answer left; `Vec` is what of it is still to be written.
+    Interim(Vec<u8>),
+    /// The last answer's head left, and maybe more.
+    Answer(Answer),
+}
+
+/// An answer under way.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) onward: Onward,
+    pub(crate) rest: Rest,
+    /// Whether the server's connection may be kept when all is done.
+    pub(crate) keep: bool,
+    /// Bytes for the client so far.
+    pub(crate) sent: u64,
+    /// When its head had come; only when there is an access log.
+    pub(crate) at: Option<Instant>,
+}
+
+/// Serves one request.
+pub(crate) async fn run(client: &mut Client, mut request: Request) -> After {
+    let pool = std::rc::Rc::clone(&client.listening.route().pool);
+    let mut tried = Tried::NONE;
+    let mut reuse = Reuse::Allowed;
+    loop {
+        let kept = if reuse == Reuse::Allowed { pool.kept(request.started, &tried) } else { None };
+        let (lease, mut server) = match kept {
+            Some(found) => found,
+            None => match Box::pin(pool.obtain(&mut tried, &client.watch, reuse)).await {
+                Ok(found) => found,
+                Err(unserved) => return Box::pin(unserve(client, &request, unserved)).await,
+            },
+        };
+        let broken = match converse(client, &mut request, &mut server).await {
+            Ok(answer) => {
+                let after = finish(client, &request, answer, lease, server);
+                if !request.is_whole() {
+                    Box::pin(answer::linger(client)).await;
+                }
+                return after;
+            }
+            Err(broken) => broken,
+        };
+        drop(server);
+        let whole = request.is_whole();
+        match broken {
+            Broken::Raced if whole && request.method.is_idempotent() => {
+                pool.forget_kept(lease.server);
+                reuse = Reuse::Fresh;
+                pool.tally(lease.server).retries.up();
+            }
+            Broken::Server(Failure::Closed) if whole && request.method.is_idempotent() => {
+                let index = lease.server;
+                lease.end(client.worker.clock.now(), Outcome::Failed(Failure::Closed), None);
+                tried.add(index);
+                if !pool.may_retry(&tried) {
+                    return Box::pin(fail(client, &request, broken)).await;
+                }
+                pool.tally(index).retries.up();
+            }
+            Broken::Server(_) | Broken::Raced | Broken::Client(_) | Broken::Midway(_) | Broken::Unread => {
+                lease.end(client.worker.clock.now(), blame(broken), None);
+                return Box::pin(fail(client, &request, broken)).await;
+            }
+        }
+    }
+}
+
+/// What a failed attempt says of the server.
+const fn blame(broken: Broken) -> Outcome {
+    match broken {
+        Broken::Server(failure) | Broken::Midway(failure) => Outcome::Failed(failure),
+        Broken::Raced | Broken::Client(_) | Broken::Unread => Outcome::ClientGone,
+    }
+}
+
+/// Sends the request and brings the answer back.
+async fn converse(
+    client: &mut Client,
+    request: &mut Request,
+    server: &mut Server,
+) -> Result<Answer, Broken> {
+    match server.socket.write(&request.bytes) {
+        Ok(written) if written == request.bytes.len() => {}
+        Ok(written) => Box::pin(transfer::send_head(client, request, server, written)).await?,
+        Err(_) => return Err(closed(server)),
+    }
+    if !request.content.is_done() {
+        Box::pin(transfer::upload(client, request, server)).await?;
+    }
+    let route = client.listening.route();
+    let now = if server.reused { request.started } else { client.worker.clock.now() };
+    client.watch.set(Phase::Busy, deadline(now, route.deadlines.server_head));
+    drop(route);
+    loop {
+        if server.hungry || server.held.is_empty() {
+            let arrived = server.socket.readable(&client.watch).await;
+            arrived.map_err(|_| Broken::Server(Failure::AnswerTimeout))?;
+        }
+        match scratch::with(|scratch| step(client, request, server, scratch))? {
+            Step::Wait => {}
+            Step::Interim(unwritten) => {
+                Box::pin(transfer::interim(client, request, server, unwritten)).await?;
+            }
+            Step::Answer(mut answer) => {
+                if !answer.rest.is_over() {
+                    Box::pin(transfer::download(client, server, &mut answer)).await?;
+                }
+                if answer.onward == Onward::Upgrade {
+                    Box::pin(splice::upgraded(client, server)).await;
+                }
+                return Ok(answer);
+            }
+        }
+    }
+}
+
+/// The server's connection ended before its answer began.
+pub(crate) fn closed(server: &Server) -> Broken {
+    if server.reused && server.held.is_empty() { Broken::Raced } else { Broken::Server(Failure::Closed) }
+}
+
+/// Reads from the server, and sends on what has become clear, without waiting.
+fn step(
+    client: &mut Client,
+    request: &mut Request,
+    server: &mut Server,
+    scratch: &mut Scratch,
+) -> Result<Step, Broken> {
+    let input = &mut scratch.input;
+    let mut have = server.held.len();
+    input[..have].copy_from_slice(&server.held);
+    if server.hungry || have == 0 {
+        match server.socket.read(&mut input[have..]) {
+            Ok(Read::Bytes(length)) => have += length,
+            Ok(Read::Wait) => return Ok(Step::Wait),
+            Ok(Read::End) | Err(_) => return Err(closed(server)),
+        }
+    }
+    let bytes = &input[..have];
+    let limit = client.listening.route().limits.response_head_bytes.0;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(SCRATCH_BYTES - 1);
+    let head = match parse_response(bytes, limit, request.method) {
+        Ok(Parsed::Head(head)) => head,
+        Ok(Parsed::Partial) => {
+            server.held = bytes.to_vec();
+            server.hungry = true;
+            return Ok(Step::Wait);
+        }
+        Err(error) => {
+            tracing::debug!(%error, "bad answer");
+            return Err(Broken::Server(Failure::BadAnswer));
+        }
+    };
+    server.hungry = false;
+    if head.is_interim() {
+        server.held = bytes[head.length..].to_vec();
+        return interim(client, request, &head, bytes, &mut scratch.output);
+    }
+    server.held = Vec::new();
+    answer(client, request, &head, bytes, &mut scratch.output).map(Step::Answer)
+}
+
+fn interim(
+    client: &Client,
+    request: &Request,
+    head: &ResponseHead,
+    bytes: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<Step, Broken> {
+    // A client of HTTP/1.0 knows no interim answers (RFC 9110 §15.2).
+    if !request.http10 {
+        write_response(head, bytes, Onward::Stay, out);
+    }
+    let written = client.socket.write(out).map_err(|_| Broken::Client(ClientFault::Gone))?;
+    Ok(Step::Interim(out[written..].to_vec()))
+}
+
+/// Sends on the head of the last answer with as much content as came with it.
+fn answer(
+    client: &Client,
+    request: &Request,
+    head: &ResponseHead,
+    bytes: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<Answer, Broken> {
+    let bad = |_| Broken::Server(Failure::BadAnswer);
+    if head.status == 101 && !(head.upgrade && request.upgrade) {
+        return Err(Broken::Server(Failure::BadAnswer));
+    }
+    let onward = onward(client, request, head);
+    write_response(head, bytes, onward, out);
+    let mut content = Content::of(head.framing);
+    let rest = &bytes[head.length..];
+    let taken = if onward == Onward::Http10 {
+        content.take_plain(rest, out).map_err(bad)?
+    } else {
+        let taken = content.take(rest).map_err(bad)?;
+        out.extend_from_slice(&rest[..taken]);
+        taken
+    };
+    let mut keep = head.keep_alive && request.content.is_done() && taken == rest.len();
+    if onward == Onward::Upgrade {
+        out.extend_from_slice(rest);
+        keep = false;
+    }
+    let written = client.socket.write(out).map_err(|_| Broken::Unread)?;
+    let unwritten = if written == out.len() { Vec::new() } else { out[written..].to_vec() };
+    let at = request.line.is_some().then(|| client.worker.clock.now());
+    let rest = Rest { content, unwritten };
+    Ok(Answer { status: head.status, onward, rest, keep, sent: out.len() as u64, at })
+}
+
+fn onward(client: &Client, request: &Request, head: &ResponseHead) -> Onward {
+    use evenkeel_http1::Framing;
+    if head.status == 101 {
+        return Onward::Upgrade;
+    }
+    if request.http10 && head.framing == Framing::Chunked {
+        return Onward::Http10;
+    }
+    match client.may_stay(request) && head.framing != Framing::UntilClose {
+        true if request.http10 => Onward::StayHttp10,
+        true => Onward::Stay,
+        false => Onward::Close,
+    }
+}
+
+fn finish(client: &mut Client, request: &Request, answer: Answer, lease: Lease, server: Server) -> After {
+    let now = client.worker.clock.now();
+    client.listening.tally().answered(answer.status);
+    if request.line.is_some() {
+        log_answer(client, request, &answer, (&lease, &server), now);
+    }
+    lease.end(now, Outcome::of_status(answer.status), answer.keep.then_some(server.socket));
+    match answer.onward {
+        Onward::Stay | Onward::StayHttp10 => After::Next,
+        Onward::Close | Onward::Http10 | Onward::Upgrade => After::Close,
+    }
+}
+
+fn log_answer(
+    client: &Client,
+    request: &Request,
+    answer: &Answer,
+    (lease, server): (&Lease, &Server),
+    now: Instant,
+) {
+    let id = client.worker.next_id();
+    client.log(&access_log::Event {
+        id: &id,
+        request: Some(request),
+        status: Some(answer.status),
+        sent_bytes: answer.sent,
+        server: Some(lease.name()),
+        end: "done",
+        queued: server.queued,
+        connected: server.connected,
+        answered: answer.at.map(|at| at.since(request.started)),
+        total: now.since(request.started),
+    });
+}
+
+async fn unserve(client: &Client, request: &Request, unserved: Unserved) -> After {
+    let (status, reason) = match unserved {
+        Unserved::Queue => (503, "every server has as much as it may have"),
+        Unserved::Nobody => (503, "no server is left to ask"),
+        Unserved::Connect(Outcome::Failed(Failure::ConnectTimeout)) => (504, "no connection to a server in time"),
+        Unserved::Connect(Outcome::Failed(_)) => (502, "no connection to a server"),
+        Unserved::Connect(Outcome::Local(cause)) => (503, local(cause)),
+        Unserved::Connect(Outcome::Served | Outcome::ClientGone) => (502, "no connection to a server"),
+    };
+    own(client, request, status, reason).await
+}
+
+const fn local(cause: LocalCause) -> &'static str {
+    match cause {
+        LocalCause::SourcePorts => "the balancer has no source port left towards the server",
+        LocalCause::Descriptors => "the balancer has no file descriptor left",
+        LocalCause::Memory => "the balancer has no memory left for a connection",
+        LocalCause::Stopping => "the balancer is stopping",
+    }
+}
+
+async fn fail(client: &Client, request: &Request, broken: Broken) -> After {
+    match broken {
+        Broken::Server(Failure::AnswerTimeout) => own(client, request, 504, "the server did not answer in time").await,
+        Broken::Server(Failure::BadAnswer) => own(client, request, 502, "the server's answer was not HTTP").await,
+        Broken::Server(_) | Broken::Raced => {
+            own(client, request, 502, "the server closed the connection without an answer").await
+        }
+        Broken::Client(fault) => match fault.status() {
+            Some(status) => own(client, request, status, &fault.reason()).await,
+            None => After::Close,
+        },
+        Broken::Midway(_) => {
+            client.socket.reset_on_close();
+            After::Close
+        }
+        Broken::Unread => After::Close,
+    }
+}
+
+async fn own(client: &Client, request: &Request, status: u16, reason: &str) -> After {
+    let own = Own { status, reason, head_only: is_head(request.method) };
+    let id = answer::send(client, own).await;
+    let total = client.worker.clock.now().since(request.started);
+    client.log(&access_log::Event::refused(&id, Some(request), status, reason, total));
+    After::Close
+}

@@ -1,0 +1,367 @@
+//! A pool as one worker uses it: connections kept for reuse, new ones, and the queue for a free server.
+//!
+//! Owns: the sockets around `core/balance`. Leaves to others: which server is next. Invariants: a started
+//! request is finished exactly once, by [`Lease`]; a connection that spoke while idle is never used again.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use evenkeel_balance::{Failure, LocalCause, Outcome, Pick, Pool, Queue, Retry, ServerIndex, Tried};
+use evenkeel_config::balancer;
+use evenkeel_units::Instant;
+use tokio::sync::oneshot;
+
+use crate::{
+    clock::Clock,
+    shared::{PoolShared, ServerTally},
+    socket::Socket,
+    sweep::{Phase, SWEEP_INTERVAL, Watch},
+};
+
+/// Most idle connections a worker keeps to one server: what a burst leaves behind beyond that is closed.
+const MAX_IDLE: usize = 1024;
+
+/// A connection that waits for its next request.
+struct Idle {
+    socket: Socket,
+    since: Instant,
+}
+
+/// A connection to a server, in use.
+pub(crate) struct Server {
+    pub(crate) socket: Socket,
+    /// Whether it carried a request before.
+    pub(crate) reused: bool,
+    /// What was read and not used yet.
+    pub(crate) held: Vec<u8>,
+    /// Whether `held` was found to be too little.
+    pub(crate) hungry: bool,
+    /// How long the request waited for a place.
+    pub(crate) queued: Duration,
+    /// How long the connection took to come about; zero for a kept one.
+    pub(crate) connected: Duration,
+}
+
+impl Server {
+    fn new(socket: Socket, reused: bool) -> Self {
+        Self { socket, reused, held: Vec::new(), hungry: false, queued: Duration::ZERO, connected: Duration::ZERO }
+    }
+}
+
+/// Why there is no connection to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unserved {
+    /// The queue is full, or the wait in it was too long.
+    Queue,
+    /// Every server was tried or drains.
+    Nobody,
+    /// The last server that was tried could not be reached.
+    Connect(Outcome),
+}
+
+/// A pool's worker-side state.
+pub(crate) struct PoolState {
+    pub(crate) shared: Arc<PoolShared>,
+    clock: Clock,
+    worker: usize,
+    balance: RefCell<Pool>,
+    seen: Cell<u64>,
+    idle: Box<[RefCell<Vec<Idle>>]>,
+    queue: RefCell<Queue<oneshot::Sender<()>>>,
+    connect: Duration,
+    keep_idle: Duration,
+    queue_deadline: Duration,
+    /// The Host for requests that have none.
+    pub(crate) host: String,
+}
+
+impl PoolState {
+    /// A pool for worker number `worker`, in the place of `before` after a reload.
+    pub(crate) fn new(
+        settings: &balancer::Pool,
+        deadlines: &balancer::Deadlines,
+        shared: Arc<PoolShared>,
+        (worker, part): (usize, evenkeel_balance::Worker),
+        (clock, before): (Clock, Option<&Self>),
+    ) -> Self {
+        let now = clock.now();
+        let balance = match before {
+            Some(before) => Pool::replacing(&before.balance.borrow(), settings, part, now),
+            None => Pool::new(settings, part, now),
+        };
+        let queue = usize::try_from(settings.limits.queue_length).unwrap_or(usize::MAX).div_ceil(part.count.get());
+        Self {
+            clock,
+            worker,
+            balance: RefCell::new(balance),
+            seen: Cell::new(0),
+            idle: shared.servers.iter().map(|_| RefCell::new(Vec::new())).collect(),
+            queue: RefCell::new(Queue::new(queue, settings.limits.queue_deadline)),
+            connect: deadlines.connect,
+            keep_idle: deadlines.server_keep_idle,
+            queue_deadline: settings.limits.queue_deadline,
+            host: shared.servers.first().map(|server| server.address.to_string()).unwrap_or_default(),
+            shared,
+        }
+    }
+
+    /// What this worker counts at a server.
+    pub(crate) fn tally(&self, server: ServerIndex) -> &ServerTally {
+        &self.shared.servers[server.position()].tallies[self.worker]
+    }
+
+    /// A server with a kept connection, when one is next and nobody has to wait: the short way.
+    pub(crate) fn kept(self: &Rc<Self>, now: Instant, tried: &Tried) -> Option<(Lease, Server)> {
+        if !self.queue.borrow().is_empty() {
+            return None;
+        }
+        self.sync(now);
+        let Pick::Server(index) = self.balance.borrow_mut().pick(now, tried) else { return None };
+        let socket = self.pop(index, now)?;
+        Some((self.lease(index, tried), Server::new(socket, true)))
+    }
+
+    /// The most recently used connection that is still silent (last in, first out: the rest may grow old).
+    fn pop(&self, index: ServerIndex, now: Instant) -> Option<Socket> {
+        let mut idle = self.idle[index.position()].borrow_mut();
+        while let Some(kept) = idle.pop() {
+            self.tally(index).idle.down();
+            if kept.socket.is_silent() && now.since(kept.since) < self.keep_idle {
+                return Some(kept.socket);
+            }
+        }
+        None
+    }
+
+    fn lease(self: &Rc<Self>, index: ServerIndex, tried: &Tried) -> Lease {
+        self.balance.borrow_mut().start(index, tried);
+        let tally = self.tally(index);
+        tally.requests.up();
+        tally.active.up();
+        Lease { pool: Rc::clone(self), server: index, outcome: Outcome::ClientGone }
+    }
+
+    /// A server and a connection to it, after waiting for both when need be; servers that cannot be reached
+    /// are added to `tried`.
+    pub(crate) async fn obtain(
+        self: &Rc<Self>,
+        tried: &mut Tried,
+        watch: &Watch,
+        reuse: Reuse,
+    ) -> Result<(Lease, Server), Unserved> {
+        let asked = self.clock.now();
+        loop {
+            let mut lease = self.wait_for_room(tried, watch).await?;
+            let now = self.clock.now();
+            let queued = now.since(asked);
+            if reuse == Reuse::Allowed
+                && let Some(socket) = self.pop(lease.server, now)
+            {
+                return Ok((lease, Server { queued, ..Server::new(socket, true) }));
+            }
+            let outcome = match self.dial(lease.server, watch).await {
+                Ok(socket) => {
+                    let connected = self.clock.now().since(now);
+                    return Ok((lease, Server { queued, connected, ..Server::new(socket, false) }));
+                }
+                Err(outcome) => outcome,
+            };
+            lease.outcome = outcome;
+            tried.add(lease.server);
+            drop(lease);
+            if !self.may_retry(tried) {
+                return Err(Unserved::Connect(outcome));
+            }
+        }
+    }
+
+    /// Whether a request that has been to `tried` may go to another server; takes from the retry budget.
+    pub(crate) fn may_retry(&self, tried: &Tried) -> bool {
+        self.balance.borrow_mut().retry(self.clock.now(), tried) == Retry::Granted
+    }
+
+    async fn wait_for_room(self: &Rc<Self>, tried: &Tried, watch: &Watch) -> Result<Lease, Unserved> {
+        let mut now = self.clock.now();
+        let until = now + self.queue_deadline;
+        let mut first = true;
+        loop {
+            self.sync(now);
+            let must_queue = first && !self.queue.borrow().is_empty();
+            let pick = if must_queue { Pick::Full } else { self.balance.borrow_mut().pick(now, tried) };
+            match pick {
+                Pick::Server(index) => return Ok(self.lease(index, tried)),
+                Pick::Nobody => return Err(Unserved::Nobody),
+                Pick::Full => {}
+            }
+            first = false;
+            let (free, woken) = oneshot::channel();
+            let ticket = self.queue.borrow_mut().enter(now, free).map_err(|_| Unserved::Queue)?;
+            watch.set(Phase::Busy, until);
+            let granted = watch.guard(woken).await;
+            self.queue.borrow_mut().leave(ticket);
+            now = self.clock.now();
+            if granted.is_err() || now >= until {
+                // A place that was granted in the same moment is passed on.
+                self.wake(now);
+                return Err(Unserved::Queue);
+            }
+        }
+    }
+
+    async fn dial(&self, index: ServerIndex, watch: &Watch) -> Result<Socket, Outcome> {
+        self.tally(index).connects.up();
+        watch.set(Phase::Busy, self.clock.now() + self.connect);
+        let address = self.shared.servers[index.position()].address;
+        match Box::pin(watch.guard(Socket::connect(address))).await {
+            Ok(Ok(socket)) => Ok(socket),
+            Ok(Err(error)) => Err(connect_failure(&error)),
+            Err(_) => Err(Outcome::Failed(Failure::ConnectTimeout)),
+        }
+    }
+
+    /// Keeps a connection for the next request.
+    pub(crate) fn keep(&self, index: ServerIndex, socket: Socket, now: Instant) {
+        let mut idle = self.idle[index.position()].borrow_mut();
+        if idle.len() < MAX_IDLE {
+            idle.push(Idle { socket, since: now });
+            self.tally(index).idle.up();
+        }
+    }
+
+    /// Closes the kept connections to a server: one of them was found dead.
+    pub(crate) fn forget_kept(&self, index: ServerIndex) {
+        while self.idle[index.position()].borrow_mut().pop().is_some() {
+            self.tally(index).idle.down();
+        }
+    }
+
+    /// Takes in what health checks found since the last look.
+    fn sync(&self, now: Instant) {
+        let version = self.shared.version();
+        if self.seen.replace(version) == version {
+            return;
+        }
+        let mut balance = self.balance.borrow_mut();
+        for (index, server) in balance.indexes().zip(&self.shared.servers) {
+            balance.check(now, index, server.verdict());
+        }
+    }
+
+    /// Does what only time brings: idle connections grow old, servers return, waiters get a place.
+    pub(crate) fn tick(&self, now: Instant) {
+        self.sync(now);
+        self.balance.borrow_mut().advance(now);
+        let old = now.as_nanos().saturating_sub(u64::try_from(self.keep_idle.as_nanos()).unwrap_or(u64::MAX));
+        for (position, idle) in self.idle.iter().enumerate() {
+            let mut idle = idle.borrow_mut();
+            let before = idle.len();
+            idle.retain(|kept| kept.since.as_nanos() >= old && kept.socket.is_silent());
+            let tally = &self.shared.servers[position].tallies[self.worker];
+            (idle.len()..before).for_each(|_| tally.idle.down());
+        }
+        self.publish(now);
+        self.wake(now);
+    }
+
+    fn publish(&self, now: Instant) {
+        let mut balance = self.balance.borrow_mut();
+        while let Some(change) = balance.poll_change() {
+            tracing::info!(pool = %self.shared.name, ?change, "pool changed");
+        }
+        for (server, (_, status)) in self.shared.servers.iter().zip(balance.servers(now)) {
+            server.tallies[self.worker].set_standing(status.standing);
+        }
+    }
+
+    /// Gives a free place to who waits longest.
+    fn wake(&self, now: Instant) {
+        if self.queue.borrow().is_empty() {
+            return;
+        }
+        let mut queue = self.queue.borrow_mut();
+        while queue.expire(now).is_some() {}
+        while let Some(waiter) = queue.next(now) {
+            if waiter.send(()).is_ok() {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for PoolState {
+    fn drop(&mut self) {
+        for (server, idle) in self.shared.servers.iter().zip(&self.idle) {
+            idle.borrow().iter().for_each(|_| server.tallies[self.worker].idle.down());
+        }
+    }
+}
+
+/// Whether a connection that carried a request before will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reuse {
+    /// Yes.
+    Allowed,
+    /// No: one such just turned out dead.
+    Fresh,
+}
+
+/// A request's place at a server; giving it up tells the balance how it went.
+pub(crate) struct Lease {
+    pool: Rc<PoolState>,
+    pub(crate) server: ServerIndex,
+    /// How it went; until someone knows better, the client left.
+    pub(crate) outcome: Outcome,
+}
+
+impl Lease {
+    /// The server's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.pool.shared.servers[self.server.position()].name
+    }
+
+    /// Ends the request and keeps its connection when that may carry another.
+    pub(crate) fn end(mut self, now: Instant, outcome: Outcome, keep: Option<Socket>) {
+        self.outcome = outcome;
+        if let Some(socket) = keep {
+            self.pool.keep(self.server, socket, now);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let now = self.pool.clock.now();
+        let tally = self.pool.tally(self.server);
+        tally.active.down();
+        match self.outcome {
+            Outcome::Failed(failure) => tally.failed(failure),
+            Outcome::Local(_) => tally.local_failures.up(),
+            Outcome::Served | Outcome::ClientGone => {}
+        }
+        self.pool.balance.borrow_mut().finish(now, self.server, self.outcome);
+        self.pool.wake(now);
+    }
+}
+
+/// Who is to blame that a connection did not come about.
+pub(crate) fn connect_failure(error: &io::Error) -> Outcome {
+    match error.raw_os_error() {
+        Some(libc::EADDRNOTAVAIL) => Outcome::Local(LocalCause::SourcePorts),
+        Some(libc::EMFILE | libc::ENFILE) => Outcome::Local(LocalCause::Descriptors),
+        Some(libc::ENOMEM | libc::ENOBUFS) => Outcome::Local(LocalCause::Memory),
+        Some(libc::ECONNREFUSED) => Outcome::Failed(Failure::Refused),
+        Some(libc::EHOSTUNREACH | libc::ENETUNREACH) => Outcome::Failed(Failure::Unreachable),
+        Some(libc::ETIMEDOUT) => Outcome::Failed(Failure::ConnectTimeout),
+        _ => Outcome::Failed(Failure::Closed),
+    }
+}
+
+/// A deadline that a coarse sweep may find late but never early.
+pub(crate) fn deadline(now: Instant, duration: Duration) -> Instant {
+    now + duration.max(SWEEP_INTERVAL)
+}

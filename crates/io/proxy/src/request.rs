@@ -1,0 +1,174 @@
+//! A request on its way: from a client's bytes to the bytes for a server.
+//!
+//! Owns: reading a head, and deciding whether it is taken. Invariant: what is written for the server is framed
+//! by what `core/http1` found, and bytes behind the request's end stay with the client (I9).
+
+use evenkeel_http1::{ChunkError, Framing, Hop, Method, Parsed, RequestError, RequestHead, Version, parse_request, write_request};
+use evenkeel_units::Instant;
+
+use crate::{
+    client::Client,
+    content::Content,
+    scratch,
+    socket::Read,
+};
+
+/// A request, rewritten for the server.
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) keep_alive: bool,
+    pub(crate) http10: bool,
+    pub(crate) upgrade: bool,
+    /// What of the content is still with the client.
+    pub(crate) content: Content,
+    /// Head and content so far, as the server gets them.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) started: Instant,
+    /// Bytes that came from the client.
+    pub(crate) received: u64,
+    /// What the access log will say of it, when there is one.
+    pub(crate) line: Option<Box<Line>>,
+}
+
+impl Request {
+    /// Whether all of it is in `bytes`, so that it can be sent again.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.content.is_done()
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        scratch::give(std::mem::take(&mut self.bytes));
+    }
+}
+
+/// Why a client gets no request through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClientFault {
+    /// The head is refused.
+    Head(RequestError),
+    /// The chunks are malformed.
+    Chunk(ChunkError),
+    /// The content is larger than allowed.
+    TooLarge,
+    /// Nothing came for too long.
+    Timeout,
+    /// It has gone.
+    Gone,
+}
+
+impl ClientFault {
+    /// The status to answer with; `None` when nobody would read it.
+    pub(crate) const fn status(self) -> Option<u16> {
+        match self {
+            Self::Head(error) => Some(error.status()),
+            Self::Chunk(_) => Some(400),
+            Self::TooLarge => Some(413),
+            Self::Timeout => Some(408),
+            Self::Gone => None,
+        }
+    }
+
+    /// The reason in words.
+    pub(crate) fn reason(self) -> String {
+        match self {
+            Self::Head(error) => error.to_string(),
+            Self::Chunk(error) => error.to_string(),
+            Self::TooLarge => "the content is larger than allowed".to_owned(),
+            Self::Timeout => "the request did not come in time".to_owned(),
+            Self::Gone => "the client has gone".to_owned(),
+        }
+    }
+}
+
+/// What a look at the client's bytes gave.
+pub(crate) enum Taken {
+    /// A request.
+    Request(Request),
+    /// Not all of a head yet.
+    Partial,
+    /// The client closed between requests.
+    End,
+}
+
+/// Reads from the client, unless it has sent something already, and takes a request when its head is complete.
+pub(crate) fn take(client: &mut Client, read: bool) -> Result<Taken, ClientFault> {
+    scratch::with(|scratch| {
+        let input = &mut scratch.input;
+        let mut have = client.carry.len();
+        // The limit on heads is below the scratch's size, so what is carried always fits.
+        input[..have].copy_from_slice(&client.carry);
+        if read {
+            match client.socket.read(&mut input[have..]) {
+                Ok(Read::Bytes(length)) => have += length,
+                Ok(Read::Wait) => {}
+                Ok(Read::End) if have == 0 => return Ok(Taken::End),
+                Ok(Read::End) | Err(_) => return Err(ClientFault::Gone),
+            }
+        }
+        let bytes = &input[..have];
+        match parse_request(bytes, client.head_limit()).map_err(ClientFault::Head)? {
+            Parsed::Partial => {
+                // Only what is new is added: a slow head is copied into the carry once.
+                let known = client.carry.len();
+                client.carry.extend_from_slice(&bytes[known..]);
+                Ok(Taken::Partial)
+            }
+            Parsed::Head(head) => begin(client, &head, bytes).map(Taken::Request),
+        }
+    })
+}
+
+fn begin(client: &mut Client, head: &RequestHead, bytes: &[u8]) -> Result<Request, ClientFault> {
+    let route = client.listening.route();
+    let limit = route.limits.request_body_bytes.0;
+    if matches!(head.framing, Framing::Length(length) if length > limit) {
+        return Err(ClientFault::TooLarge);
+    }
+    let mut out = scratch::take();
+    let hop = Hop { client: client.address.as_bytes(), host: route.pool.host.as_bytes() };
+    write_request(head, bytes, &hop, &mut out);
+    let mut content = Content::of(head.framing);
+    let rest = &bytes[head.length..];
+    let taken = content.take(rest).map_err(ClientFault::Chunk)?;
+    if matches!(content, Content::Chunked(_)) && content.announced() > limit {
+        return Err(ClientFault::TooLarge);
+    }
+    out.extend_from_slice(&rest[..taken]);
+    let after = &rest[taken..];
+    client.carry = after.to_vec();
+    Ok(Request {
+        method: head.method,
+        keep_alive: head.keep_alive,
+        http10: head.version == Version::Http10,
+        upgrade: head.upgrade && content.is_done(),
+        content,
+        bytes: out,
+        started: client.worker.clock.now(),
+        received: (head.length + taken) as u64,
+        line: route.access_log.as_ref().map(|_| Box::new(Line::of(head, bytes))),
+    })
+}
+
+/// Longest target kept for the access log.
+const MAX_LOGGED_TARGET: usize = 512;
+
+/// What a request asked for, for the access log.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) method: Vec<u8>,
+    pub(crate) target: Vec<u8>,
+    pub(crate) host: Vec<u8>,
+}
+
+impl Line {
+    fn of(head: &RequestHead, bytes: &[u8]) -> Self {
+        let target = head.target.of(bytes);
+        Self {
+            method: head.method_name.of(bytes).to_vec(),
+            target: target[..target.len().min(MAX_LOGGED_TARGET)].to_vec(),
+            host: head.host.map(|host| host.of(bytes).to_vec()).unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What workers and the control thread both see: counters, and what health checks found.
+//!
+//! Owns: atomics only. Invariant: each counter has one writer, its worker, which uses plain loads and stores;
+//! nothing here is locked or contended while a request is served.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use evenkeel_balance::{Failure, Standing, Verdict};
+use evenkeel_units::Instant;
+
+/// A number that one thread changes and others read.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    /// One more. Only for the thread that owns the counter.
+    pub(crate) fn up(&self) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// One less. Only for the thread that owns the counter.
+    pub(crate) fn down(&self) {
+        self.0.store(self.0.load(Relaxed).saturating_sub(1), Relaxed);
+    }
+
+    /// The number.
+    pub(crate) fn value(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// The statuses that the proxy itself answers with.
+pub(crate) const OWN_STATUSES: [u16; 10] = [400, 408, 413, 414, 431, 501, 502, 503, 504, 505];
+
+/// What one worker counted at one listener.
+#[derive(Debug, Default)]
+pub(crate) struct ListenerTally {
+    pub(crate) accepted: Count,
+    pub(crate) active: Count,
+    /// Answers by the first digit of their status, 1 to 5.
+    pub(crate) answers: [Count; 5],
+    /// Answers of our own, as [`OWN_STATUSES`].
+    pub(crate) own: [Count; OWN_STATUSES.len()],
+    /// Connections that could not be accepted.
+    pub(crate) accept_errors: Count,
+}
+
+impl ListenerTally {
+    /// An answer with this status left.
+    pub(crate) fn answered(&self, status: u16) {
+        if let Some(count) = self.answers.get(usize::from(status / 100).wrapping_sub(1)) {
+            count.up();
+        }
+    }
+
+    /// An answer of our own left.
+    pub(crate) fn refused(&self, status: u16) {
+        if let Some(position) = OWN_STATUSES.iter().position(|&own| own == status) {
+            self.own[position].up();
+        }
+    }
+}
+
+/// What one worker counted at one server.
+#[derive(Debug, Default)]
+pub(crate) struct ServerTally {
+    pub(crate) requests: Count,
+    pub(crate) active: Count,
+    pub(crate) connects: Count,
+    pub(crate) idle: Count,
+    pub(crate) retries: Count,
+    pub(crate) local_failures: Count,
+    /// As [`Failure::ALL`].
+    pub(crate) failures: [Count; Failure::ALL.len()],
+    standing: AtomicU8,
+}
+
+const STANDINGS: [Standing; 4] = [Standing::Usable, Standing::Ejected, Standing::Down, Standing::Draining];
+
+impl ServerTally {
+    /// The server failed.
+    pub(crate) fn failed(&self, failure: Failure) {
+        if let Some(position) = Failure::ALL.iter().position(|&known| known == failure) {
+            self.failures[position].up();
+        }
+    }
+
+    /// Tells the others how this worker sees the server.
+    pub(crate) fn set_standing(&self, standing: Standing) {
+        let position = STANDINGS.iter().position(|&known| known == standing).unwrap_or_default();
+        self.standing.store(u8::try_from(position).unwrap_or_default(), Relaxed);
+    }
+
+    /// How the worker sees the server.
+    pub(crate) fn standing(&self) -> Standing {
+        STANDINGS[usize::from(self.standing.load(Relaxed)) % STANDINGS.len()]
+    }
+}
+
+/// The last health check of a server.
+#[derive(Debug, Clone)]
+pub(crate) struct LastCheck {
+    pub(crate) at: Instant,
+    pub(crate) took: std::time::Duration,
+    /// What came of it, in words.
+    pub(crate) result: String,
+}
+
+/// A server, for all threads; it lives on through reloads that keep its name and address.
+#[derive(Debug)]
+pub(crate) struct ServerShared {
+    pub(crate) name: String,
+    pub(crate) address: SocketAddr,
+    up: AtomicU8,
+    /// Only the control thread uses it.
+    pub(crate) last_check: Mutex<Option<LastCheck>>,
+    pub(crate) tallies: Box<[ServerTally]>,
+}
+
+impl ServerShared {
+    /// A server about which nothing is known, counted by so many workers.
+    pub(crate) fn new(name: String, address: SocketAddr, workers: usize) -> Self {
+        let tallies = (0..workers).map(|_| ServerTally::default()).collect();
+        Self { name, address, up: AtomicU8::new(1), last_check: Mutex::new(None), tallies }
+    }
+
+    /// What the checks say.
+    pub(crate) fn verdict(&self) -> Verdict {
+        if self.up.load(Relaxed) == 1 { Verdict::Up } else { Verdict::Down }
+    }
+
+    /// The sum of one counter over the workers.
+    pub(crate) fn sum(&self, of: impl Fn(&ServerTally) -> &Count) -> u64 {
+        self.tallies.iter().map(|tally| of(tally).value()).sum()
+    }
+}
+
+/// A pool, for all threads.
+#[derive(Debug)]
+pub(crate) struct PoolShared {
+    pub(crate) name: String,
+    pub(crate) servers: Vec<Arc<ServerShared>>,
+    version: AtomicU64,
+}
+
+impl PoolShared {
+    /// A pool of these servers.
+    pub(crate) fn new(name: String, servers: Vec<Arc<ServerShared>>) -> Self {
+        Self { name, servers, version: AtomicU64::new(1) }
+    }
+
+    /// Publishes what the checks say of one server.
+    pub(crate) fn publish(&self, position: usize, verdict: Verdict) {
+        self.servers[position].up.store(u8::from(verdict == Verdict::Up), Relaxed);
+        self.version.fetch_add(1, std::sync::atomic::Ordering::Release);
+    }
+
+    /// Changes whenever a verdict does.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(std::sync::atomic::Ordering::Acquire)
+    }
+}
+
+/// A listener, for all threads.
+#[derive(Debug)]
+pub(crate) struct ListenerShared {
+    pub(crate) name: String,
+    /// Where it listens in fact, when the configuration left the port to the kernel.
+    pub(crate) address: SocketAddr,
+    pub(crate) tallies: Box<[ListenerTally]>,
+}
+
+impl ListenerShared {
+    /// A listener counted by so many workers.
+    pub(crate) fn new(name: String, address: SocketAddr, workers: usize) -> Self {
+        Self { name, address, tallies: (0..workers).map(|_| ListenerTally::default()).collect() }
+    }
+
+    /// The sum of one counter over the workers.
+    pub(crate) fn sum(&self, of: impl Fn(&ListenerTally) -> &Count) -> u64 {
+        self.tallies.iter().map(|tally| of(tally).value()).sum()
+    }
+}

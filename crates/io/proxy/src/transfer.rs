@@ -1,0 +1,265 @@
+//! Content on its way, when it does not come and go in one piece.
+//!
+//! Owns: waiting for both sides, with back-pressure: no byte is read before the one before it was written.
+//! Invariant: at most one scratch buffer's worth of a message is held, and only while its receiver is slow.
+
+use evenkeel_balance::Failure;
+use evenkeel_http1::Onward;
+
+use crate::{
+    client::Client,
+    content::Content,
+    exchange::{Answer, Broken, closed},
+    pool::{Server, deadline},
+    request::{ClientFault, Request},
+    scratch,
+    socket::{Read, Socket, either_readable},
+    splice::{self, Flow, Pipe, SPLICE_FROM},
+    sweep::{Expired, Phase, Watch},
+    worker::Worker,
+};
+
+/// What of an answer is still to come or to go.
+pub(crate) struct Rest {
+    pub(crate) content: Content,
+    pub(crate) unwritten: Vec<u8>,
+}
+
+impl Rest {
+    /// Whether nothing is left.
+    pub(crate) fn is_over(&self) -> bool {
+        self.content.is_done() && self.unwritten.is_empty()
+    }
+}
+
+/// Why bytes could not be written.
+enum Unwritten {
+    Expired,
+    Failed,
+}
+
+/// Writes all of `bytes`; the deadline begins anew with each part that leaves.
+async fn write_all(
+    worker: &Worker,
+    (socket, watch): (&Socket, &Watch),
+    mut bytes: &[u8],
+    idle: std::time::Duration,
+) -> Result<(), Unwritten> {
+    while !bytes.is_empty() {
+        match socket.write(bytes).map_err(|_| Unwritten::Failed)? {
+            0 => {
+                watch.set(Phase::Busy, deadline(worker.clock.now(), idle));
+                socket.writable(watch).await.map_err(|Expired| Unwritten::Expired)?;
+            }
+            written => bytes = &bytes[written..],
+        }
+    }
+    Ok(())
+}
+
+/// Writes the part of a request's head that the server had no room for at first.
+pub(crate) async fn send_head(
+    client: &Client,
+    request: &Request,
+    server: &Server,
+    written: usize,
+) -> Result<(), Broken> {
+    let idle = client.listening.route().deadlines.server_body_idle;
+    let to = (&server.socket, &*client.watch);
+    write_all(&client.worker, to, &request.bytes[written..], idle).await.map_err(|error| match error {
+        Unwritten::Expired => Broken::Server(Failure::AnswerTimeout),
+        Unwritten::Failed => closed(server),
+    })
+}
+
+/// Writes the rest of an interim answer, then goes on with the request's content if there is more.
+pub(crate) async fn interim(
+    client: &mut Client,
+    request: &mut Request,
+    server: &mut Server,
+    unwritten: Vec<u8>,
+) -> Result<(), Broken> {
+    let deadlines = client.listening.route().deadlines;
+    let to = (&client.socket, &*client.watch);
+    write_all(&client.worker, to, &unwritten, deadlines.client_write_idle)
+        .await
+        .map_err(|_| Broken::Client(ClientFault::Gone))?;
+    if !request.content.is_done() && server.held.is_empty() {
+        upload(client, request, server).await?;
+    }
+    client.watch.set(Phase::Busy, deadline(client.worker.clock.now(), deadlines.server_head));
+    Ok(())
+}
+
+/// Sends the rest of a request's content, until it is over or the server answers.
+pub(crate) async fn upload(
+    client: &mut Client,
+    request: &mut Request,
+    server: &mut Server,
+) -> Result<(), Broken> {
+    let deadlines = client.listening.route().deadlines;
+    let mut pipe = None;
+    while !request.content.is_done() {
+        let watch = std::rc::Rc::clone(&client.watch);
+        watch.set(Phase::Busy, deadline(client.worker.clock.now(), deadlines.client_body_idle));
+        match either_readable(&client.socket, &server.socket, &watch).await {
+            Ok(true) => break,
+            Ok(false) => {}
+            Err(Expired) => return Err(Broken::Client(ClientFault::Timeout)),
+        }
+        let sent = match long_left(&request.content) {
+            Some(left) => {
+                let pipe = pipe_in(&mut pipe, &client.worker).map_err(|_| Broken::Client(ClientFault::Gone))?;
+                let flow = Flow { from: &client.socket, to: &server.socket, watch: &watch, idle: deadlines.server_body_idle };
+                let moved = pipe.step(&client.worker, &flow, left).await;
+                moved.map_err(from_client).map(|moved| {
+                    request.content.passed(moved);
+                    request.received += moved;
+                })
+            }
+            None => upload_piece(client, request, server, deadlines.server_body_idle).await,
+        };
+        match sent {
+            Ok(()) => {}
+            // The server closed or fell silent; what it may have said before that is read next.
+            Err(Broken::Server(Failure::Closed)) => break,
+            Err(broken) => return Err(broken),
+        }
+    }
+    if let Some(pipe) = pipe {
+        client.worker.give_pipe(pipe);
+    }
+    Ok(())
+}
+
+const fn from_client(stopped: splice::Stopped) -> Broken {
+    match stopped {
+        splice::Stopped::End | splice::Stopped::Read => Broken::Client(ClientFault::Gone),
+        splice::Stopped::Write => Broken::Server(Failure::Closed),
+        splice::Stopped::Expired => Broken::Server(Failure::AnswerTimeout),
+    }
+}
+
+/// Reads once from the client and writes that to the server.
+async fn upload_piece(
+    client: &mut Client,
+    request: &mut Request,
+    server: &Server,
+    idle: std::time::Duration,
+) -> Result<(), Broken> {
+    let limit = client.listening.route().limits.request_body_bytes.0;
+    let unsent = scratch::with(|scratch| {
+        let length = match client.socket.read(&mut scratch.input) {
+            Ok(Read::Bytes(length)) => length,
+            Ok(Read::Wait) => return Ok(Vec::new()),
+            Ok(Read::End) | Err(_) => return Err(Broken::Client(ClientFault::Gone)),
+        };
+        let bytes = &scratch.input[..length];
+        let taken = request.content.take(bytes).map_err(|e| Broken::Client(ClientFault::Chunk(e)))?;
+        if matches!(request.content, Content::Chunked(_)) && request.content.announced() > limit {
+            return Err(Broken::Client(ClientFault::TooLarge));
+        }
+        request.received += taken as u64;
+        client.carry.extend_from_slice(&bytes[taken..]);
+        let written = server.socket.write(&bytes[..taken]).map_err(|_| Broken::Server(Failure::Closed))?;
+        Ok(bytes[written..taken].to_vec())
+    })?;
+    let to = (&server.socket, &*client.watch);
+    write_all(&client.worker, to, &unsent, idle).await.map_err(|error| match error {
+        Unwritten::Expired => Broken::Server(Failure::AnswerTimeout),
+        Unwritten::Failed => Broken::Server(Failure::Closed),
+    })
+}
+
+/// Brings the rest of an answer to the client.
+pub(crate) async fn download(client: &Client, server: &mut Server, answer: &mut Answer) -> Result<(), Broken> {
+    let deadlines = client.listening.route().deadlines;
+    let to = (&client.socket, &*client.watch);
+    let mut pipe = None;
+    loop {
+        let unwritten = std::mem::take(&mut answer.rest.unwritten);
+        write_all(&client.worker, to, &unwritten, deadlines.client_write_idle)
+            .await
+            .map_err(|_| Broken::Unread)?;
+        if answer.rest.content.is_done() {
+            break;
+        }
+        client.watch.set(Phase::Busy, deadline(client.worker.clock.now(), deadlines.server_body_idle));
+        let arrived = server.socket.readable(&client.watch).await;
+        arrived.map_err(|Expired| Broken::Midway(Failure::AnswerTimeout))?;
+        if let Some(left) = long_left(&answer.rest.content) {
+            let pipe = pipe_in(&mut pipe, &client.worker).map_err(|_| Broken::Midway(Failure::Closed))?;
+            let flow = Flow {
+                from: &server.socket,
+                to: &client.socket,
+                watch: &client.watch,
+                idle: deadlines.client_write_idle,
+            };
+            let moved = pipe.step(&client.worker, &flow, left).await.map_err(to_client)?;
+            answer.rest.content.passed(moved);
+            answer.sent += moved;
+        } else {
+            scratch::with(|scratch| download_piece(client, server, answer, scratch))?;
+        }
+    }
+    if let Some(pipe) = pipe {
+        client.worker.give_pipe(pipe);
+    }
+    Ok(())
+}
+
+const fn to_client(stopped: splice::Stopped) -> Broken {
+    match stopped {
+        splice::Stopped::End | splice::Stopped::Read => Broken::Midway(Failure::Closed),
+        splice::Stopped::Write | splice::Stopped::Expired => Broken::Unread,
+    }
+}
+
+/// Reads once from the server and writes that to the client; what there is no room for is kept.
+fn download_piece(
+    client: &Client,
+    server: &Server,
+    answer: &mut Answer,
+    scratch: &mut scratch::Scratch,
+) -> Result<(), Broken> {
+    let content = &mut answer.rest.content;
+    let length = match server.socket.read(&mut scratch.input) {
+        Ok(Read::Bytes(length)) => length,
+        Ok(Read::Wait) => return Ok(()),
+        Ok(Read::End) if matches!(content, Content::UntilClose) => {
+            *content = Content::Done;
+            return Ok(());
+        }
+        Ok(Read::End) | Err(_) => return Err(Broken::Midway(Failure::Closed)),
+    };
+    let bytes = &scratch.input[..length];
+    let bad = |_| Broken::Midway(Failure::BadAnswer);
+    let (taken, out) = if answer.onward == Onward::Http10 {
+        let taken = content.take_plain(bytes, &mut scratch.output).map_err(bad)?;
+        (taken, &scratch.output[..])
+    } else {
+        let taken = content.take(bytes).map_err(bad)?;
+        (taken, &bytes[..taken])
+    };
+    // A server that sends more than its answer cannot be trusted with the connection.
+    answer.keep &= taken == length;
+    let written = client.socket.write(out).map_err(|_| Broken::Unread)?;
+    answer.sent += out.len() as u64;
+    answer.rest.unwritten = out[written..].to_vec();
+    Ok(())
+}
+
+/// How much of the content is left, when that is known and long enough to be spliced.
+const fn long_left(content: &Content) -> Option<u64> {
+    match content {
+        Content::Length(left) if *left >= SPLICE_FROM => Some(*left),
+        Content::Length(_) | Content::Done | Content::Chunked(_) | Content::UntilClose => None,
+    }
+}
+
+fn pipe_in<'p>(pipe: &'p mut Option<Pipe>, worker: &Worker) -> std::io::Result<&'p mut Pipe> {
+    match pipe {
+        Some(pipe) => Ok(pipe),
+        None => Ok(pipe.insert(worker.take_pipe()?)),
+    }
+}

@@ -1,0 +1,241 @@
+//! A worker: one thread, one single-threaded runtime, its own sockets and its own view of every pool.
+//!
+//! Owns: what the connections of a thread share, and taking over a plan. Leaves to others: making plans
+//! (`plan`). Invariant: workers share nothing that is written while a request is served.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    num::NonZeroUsize,
+    rc::{Rc, Weak},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use evenkeel_units::Instant;
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::{Notify, mpsc, oneshot},
+};
+
+use crate::{
+    accept::{self, Listening, Route},
+    clock::Clock,
+    plan::{Plan, PlannedListener},
+    pool::PoolState,
+    splice::Pipe,
+    sweep::{SWEEP_INTERVAL, Sweep},
+};
+
+/// Pools are told the time on every fourth sweep: five times a second.
+const SWEEPS_PER_TICK: u32 = 4;
+
+/// Pipes kept for reuse: as many large bodies at once as a worker may well have.
+const MAX_PIPES: usize = 64;
+
+/// An order to a worker.
+pub(crate) enum Order {
+    /// Take over this plan, and say so when every new request is under it.
+    Apply(Arc<Plan>, oneshot::Sender<()>),
+    /// Take no more clients, and end when the last one has gone or this long has passed.
+    Drain(Duration),
+}
+
+/// What the connections of one thread share.
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) clock: Clock,
+    pub(crate) sweep: Sweep,
+    count: NonZeroUsize,
+    seed: u64,
+    ids: Cell<u64>,
+    pipes: RefCell<Vec<Pipe>>,
+    listeners: RefCell<Vec<Rc<Listening>>>,
+    /// Also those of earlier plans, while a request is under way there.
+    pools: RefCell<Vec<Weak<PoolState>>>,
+    clients: Cell<usize>,
+    max_clients: Cell<usize>,
+    changed: Notify,
+}
+
+/// How to reach a worker.
+pub(crate) struct Handle {
+    pub(crate) orders: mpsc::UnboundedSender<Order>,
+    pub(crate) thread: JoinHandle<()>,
+}
+
+/// Starts worker number `index` of `count`; `seed` sets workers apart.
+///
+/// # Errors
+/// When the system grants no thread.
+pub(crate) fn start(index: usize, count: NonZeroUsize, clock: Clock, seed: u64) -> io::Result<Handle> {
+    let (orders, incoming) = mpsc::unbounded_channel();
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    // The runtime lives on its own thread; this one only proves that the system grants what it needs.
+    drop(runtime?);
+    let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return tracing::error!(index, %error, "a worker could not start"),
+        };
+        let worker = Rc::new(Worker::new(index, count, clock, seed));
+        runtime.block_on(worker.run(incoming));
+    })?;
+    Ok(Handle { orders, thread })
+}
+
+impl Worker {
+    fn new(index: usize, count: NonZeroUsize, clock: Clock, seed: u64) -> Self {
+        Self {
+            index,
+            clock,
+            sweep: Sweep::default(),
+            count,
+            seed,
+            ids: Cell::new(0),
+            pipes: RefCell::default(),
+            listeners: RefCell::default(),
+            pools: RefCell::default(),
+            clients: Cell::new(0),
+            max_clients: Cell::new(0),
+            changed: Notify::new(),
+        }
+    }
+
+    async fn run(self: Rc<Self>, mut orders: mpsc::UnboundedReceiver<Order>) {
+        tokio::task::spawn_local(Rc::clone(&self).keep_time());
+        while let Some(order) = orders.recv().await {
+            match order {
+                Order::Apply(plan, done) => {
+                    self.apply(&plan);
+                    // Who asked may have given up waiting.
+                    let _ = done.send(());
+                }
+                Order::Drain(patience) => return self.drain(patience).await,
+            }
+        }
+    }
+
+    async fn keep_time(self: Rc<Self>) {
+        let mut interval = tokio::time::interval(SWEEP_INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            for _ in 0..SWEEPS_PER_TICK {
+                interval.tick().await;
+                self.sweep.walk(self.clock.now());
+            }
+            self.tick(self.clock.now());
+        }
+    }
+
+    fn tick(&self, now: Instant) {
+        let mut pools = self.pools.borrow_mut();
+        pools.retain(|pool| pool.strong_count() > 0);
+        pools.iter().filter_map(Weak::upgrade).for_each(|pool| pool.tick(now));
+    }
+
+    /// Takes over a plan: pools first, then listeners, then those that are no more.
+    fn apply(self: &Rc<Self>, plan: &Plan) {
+        let before: Vec<_> = self.pools.borrow().iter().filter_map(Weak::upgrade).collect();
+        let part = evenkeel_balance::Worker { count: self.count, random: self.seed ^ self.index as u64 };
+        let pool = |(settings, shared): (&evenkeel_config::balancer::Pool, &Arc<_>)| {
+            let shared: Arc<crate::shared::PoolShared> = Arc::clone(shared);
+            let old = before.iter().rev().find(|pool| pool.shared.name == shared.name);
+            let context = (self.clock, old.map(|pool| &**pool));
+            Rc::new(PoolState::new(settings, plan.config.deadlines(), shared, (self.index, part), context))
+        };
+        let pools: Vec<_> = plan.config.pools().iter().zip(&plan.pools).map(pool).collect();
+        self.pools.borrow_mut().extend(pools.iter().map(Rc::downgrade));
+        let limit = usize::try_from(plan.config.limits().max_clients.get()).unwrap_or(usize::MAX);
+        self.max_clients.set(limit.div_ceil(self.count.get()));
+        self.changed.notify_waiters();
+        let listeners = plan.listeners.iter().map(|planned| self.listen(plan, planned, &pools)).collect();
+        for gone in self.listeners.replace(listeners) {
+            if !plan.listeners.iter().any(|planned| Arc::ptr_eq(&planned.shared, &gone.shared)) {
+                gone.drain();
+            }
+        }
+    }
+
+    fn listen(self: &Rc<Self>, plan: &Plan, planned: &PlannedListener, pools: &[Rc<PoolState>]) -> Rc<Listening> {
+        let route = Route {
+            mode: planned.mode,
+            pool: Rc::clone(&pools[planned.pool.position()]),
+            limits: *plan.config.limits(),
+            deadlines: *plan.config.deadlines(),
+            access_log: plan.access_log.clone(),
+        };
+        let known = self.listeners.borrow();
+        if let Some(known) = known.iter().find(|known| Arc::ptr_eq(&known.shared, &planned.shared)) {
+            known.set_route(route);
+            return Rc::clone(known);
+        }
+        let listening = Listening::new(Rc::clone(self), Arc::clone(&planned.shared), route);
+        if let Some(socket) = planned.take_socket(self.index) {
+            tokio::task::spawn_local(accept::accept(Rc::clone(self), Rc::clone(&listening), socket));
+        }
+        listening
+    }
+
+    /// Lets everything finish, for at most `patience`.
+    async fn drain(&self, patience: Duration) {
+        for listening in self.listeners.borrow().iter() {
+            listening.drain();
+        }
+        // Lets the accept loops empty their queues before the clients are counted.
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        self.sweep.end_idle();
+        let left = async {
+            while self.clients.get() > 0 {
+                self.changed.notified().await;
+            }
+        };
+        if tokio::time::timeout(patience, left).await.is_err() {
+            tracing::warn!(worker = self.index, clients = self.clients.get(), "closed what did not finish in time");
+        }
+    }
+
+    /// A new request id: unlike all others of this process, and most likely of all others.
+    pub(crate) fn next_id(&self) -> String {
+        let count = self.ids.get();
+        self.ids.set(count + 1);
+        format!("{:012x}-{:x}-{count:x}", self.seed & 0xffff_ffff_ffff, self.index)
+    }
+
+    /// A client came.
+    pub(crate) fn client_came(&self) {
+        self.clients.set(self.clients.get() + 1);
+    }
+
+    /// A client went.
+    pub(crate) fn client_went(&self) {
+        self.clients.set(self.clients.get() - 1);
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until there is room for another client.
+    pub(crate) async fn has_room(&self) {
+        while self.clients.get() >= self.max_clients.get() {
+            self.changed.notified().await;
+        }
+    }
+
+    /// An empty pipe.
+    ///
+    /// # Errors
+    /// When the system grants none.
+    pub(crate) fn take_pipe(&self) -> io::Result<Pipe> {
+        self.pipes.borrow_mut().pop().map_or_else(Pipe::new, Ok)
+    }
+
+    /// Keeps a pipe for the next one who needs it, when it is empty.
+    pub(crate) fn give_pipe(&self, pipe: Pipe) {
+        let mut pipes = self.pipes.borrow_mut();
+        if pipe.is_empty() && pipes.len() < MAX_PIPES {
+            pipes.push(pipe);
+        }
+    }
+}
