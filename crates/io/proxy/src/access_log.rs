@@ -100,7 +100,7 @@ impl AccessLog {
         let line = event.request.and_then(|request| request.line.as_deref());
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let record = AccessRecord {
-            at: Moment::after_epoch(since_epoch),
+            at: Moment::from_unix(since_epoch),
             request_id: event.id,
             listener,
             client,

@@ -9,15 +9,15 @@ use evenkeel_http1::Method;
 use tokio::net::TcpStream;
 
 use crate::{
-    access_log,
     accept::Listening,
+    access_log,
     answer::{self, Own},
     exchange::{self, After},
+    pool::deadline,
     request::{self, ClientFault, Request, Taken},
     scratch::SCRATCH_BYTES,
     socket::Socket,
     sweep::{Phase, Watch},
-    pool::deadline,
     worker::Worker,
 };
 
@@ -36,7 +36,12 @@ pub(crate) struct Client {
 
 impl Client {
     /// A connection that was just accepted.
-    pub(crate) fn new(worker: Rc<Worker>, listening: Rc<Listening>, stream: TcpStream, from: SocketAddr) -> Self {
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        listening: Rc<Listening>,
+        stream: TcpStream,
+        from: SocketAddr,
+    ) -> Self {
         let watch = worker.sweep.watch();
         listening.opened();
         let address = from.ip().to_canonical().to_string().into();

@@ -5,8 +5,8 @@
 //! has reached the client, and only if nothing of it was sent or repeating it is harmless.
 
 use evenkeel_balance::{Failure, LocalCause, Outcome, Tried};
-use evenkeel_units::Instant;
 use evenkeel_http1::{Onward, Parsed, ResponseHead, parse_response, write_response};
+use evenkeel_units::Instant;
 
 use crate::{
     access_log,
@@ -86,7 +86,7 @@ pub(crate) async fn run(client: &mut Client, mut request: Request) -> After {
         };
         let broken = match converse(client, &mut request, &mut server).await {
             Ok(answer) => {
-                let after = finish(client, &request, answer, lease, server);
+                let after = finish(client, &request, &answer, lease, server);
                 if !request.is_whole() {
                     Box::pin(answer::linger(client)).await;
                 }
@@ -128,11 +128,7 @@ const fn blame(broken: Broken) -> Outcome {
 }
 
 /// Sends the request and brings the answer back.
-async fn converse(
-    client: &mut Client,
-    request: &mut Request,
-    server: &mut Server,
-) -> Result<Answer, Broken> {
+async fn converse(client: &mut Client, request: &mut Request, server: &mut Server) -> Result<Answer, Broken> {
     match server.socket.write(&request.bytes) {
         Ok(written) if written == request.bytes.len() => {}
         Ok(written) => Box::pin(transfer::send_head(client, request, server, written)).await?,
@@ -279,11 +275,11 @@ fn onward(client: &Client, request: &Request, head: &ResponseHead) -> Onward {
     }
 }
 
-fn finish(client: &mut Client, request: &Request, answer: Answer, lease: Lease, server: Server) -> After {
+fn finish(client: &mut Client, request: &Request, answer: &Answer, lease: Lease, server: Server) -> After {
     let now = client.worker.clock.now();
     client.listening.tally().answered(answer.status);
     if request.line.is_some() {
-        log_answer(client, request, &answer, (&lease, &server), now);
+        log_answer(client, request, answer, (&lease, &server), now);
     }
     lease.end(now, Outcome::of_status(answer.status), answer.keep.then_some(server.socket));
     match answer.onward {
@@ -318,10 +314,11 @@ async fn unserve(client: &Client, request: &Request, unserved: Unserved) -> Afte
     let (status, reason) = match unserved {
         Unserved::Queue => (503, "every server has as much as it may have"),
         Unserved::Nobody => (503, "no server is left to ask"),
-        Unserved::Connect(Outcome::Failed(Failure::ConnectTimeout)) => (504, "no connection to a server in time"),
-        Unserved::Connect(Outcome::Failed(_)) => (502, "no connection to a server"),
+        Unserved::Connect(Outcome::Failed(Failure::ConnectTimeout)) => {
+            (504, "no connection to a server in time")
+        }
         Unserved::Connect(Outcome::Local(cause)) => (503, local(cause)),
-        Unserved::Connect(Outcome::Served | Outcome::ClientGone) => (502, "no connection to a server"),
+        Unserved::Connect(Outcome::Failed(_) | Outcome::Served | Outcome::ClientGone) => (502, "no connection to a server"),
     };
     own(client, request, status, reason).await
 }
@@ -337,8 +334,12 @@ const fn local(cause: LocalCause) -> &'static str {
 
 async fn fail(client: &Client, request: &Request, broken: Broken) -> After {
     match broken {
-        Broken::Server(Failure::AnswerTimeout) => own(client, request, 504, "the server did not answer in time").await,
-        Broken::Server(Failure::BadAnswer) => own(client, request, 502, "the server's answer was not HTTP").await,
+        Broken::Server(Failure::AnswerTimeout) => {
+            own(client, request, 504, "the server did not answer in time").await
+        }
+        Broken::Server(Failure::BadAnswer) => {
+            own(client, request, 502, "the server's answer was not HTTP").await
+        }
         Broken::Server(_) | Broken::Raced => {
             own(client, request, 502, "the server closed the connection without an answer").await
         }

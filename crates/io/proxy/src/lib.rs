@@ -1,1 +1,35 @@
-//! The data plane's sockets.
+//! The data plane: sockets, buffers and splice, driving `core/balance` and `core/http1`.
+//!
+//! Owns: every system call between clients and servers, and the threads that make them. Leaves to others: which
+//! server is next, how messages are framed, what a configuration may say. Invariants: workers share nothing
+//! that is written while a request is served; I8, a bad configuration is refused whole; I9, what is ambiguous in
+//! framing is refused.
+
+mod accept;
+mod access_log;
+mod admin;
+mod answer;
+mod client;
+mod clock;
+mod content;
+mod control;
+mod exchange;
+mod health;
+mod metrics;
+mod notify;
+mod plan;
+mod pool;
+mod proxy;
+mod request;
+mod scratch;
+mod shared;
+mod socket;
+mod splice;
+mod status;
+mod sweep;
+mod tcp;
+mod transfer;
+mod worker;
+
+pub use plan::PlanError;
+pub use proxy::{Options, Proxy, StartError};

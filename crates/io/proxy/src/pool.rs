@@ -49,7 +49,14 @@ pub(crate) struct Server {
 
 impl Server {
     fn new(socket: Socket, reused: bool) -> Self {
-        Self { socket, reused, held: Vec::new(), hungry: false, queued: Duration::ZERO, connected: Duration::ZERO }
+        Self {
+            socket,
+            reused,
+            held: Vec::new(),
+            hungry: false,
+            queued: Duration::ZERO,
+            connected: Duration::ZERO,
+        }
     }
 }
 
@@ -94,7 +101,8 @@ impl PoolState {
             Some(before) => Pool::replacing(&before.balance.borrow(), settings, part, now),
             None => Pool::new(settings, part, now),
         };
-        let queue = usize::try_from(settings.limits.queue_length).unwrap_or(usize::MAX).div_ceil(part.count.get());
+        let queue =
+            usize::try_from(settings.limits.queue_length).unwrap_or(usize::MAX).div_ceil(part.count.get());
         Self {
             clock,
             worker,

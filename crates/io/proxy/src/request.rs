@@ -3,15 +3,13 @@
 //! Owns: reading a head, and deciding whether it is taken. Invariant: what is written for the server is framed
 //! by what `core/http1` found, and bytes behind the request's end stay with the client (I9).
 
-use evenkeel_http1::{ChunkError, Framing, Hop, Method, Parsed, RequestError, RequestHead, Version, parse_request, write_request};
+use evenkeel_http1::{
+    ChunkError, Framing, Hop, Method, Parsed, RequestError, RequestHead, Version, parse_request,
+    write_request,
+};
 use evenkeel_units::Instant;
 
-use crate::{
-    client::Client,
-    content::Content,
-    scratch,
-    socket::Read,
-};
+use crate::{client::Client, content::Content, scratch, socket::Read};
 
 /// A request, rewritten for the server.
 pub(crate) struct Request {

@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use evenkeel_balance::{Failure, Standing, Verdict};
+use evenkeel_balance::{Checker, Failure, Standing, Verdict};
 use evenkeel_units::Instant;
 
 /// A number that one thread changes and others read.
@@ -118,6 +118,8 @@ pub(crate) struct ServerShared {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
     up: AtomicU8,
+    /// The count of checks; only the control thread uses it, and takes it along through a reload.
+    pub(crate) checker: Mutex<Option<Checker>>,
     /// Only the control thread uses it.
     pub(crate) last_check: Mutex<Option<LastCheck>>,
     pub(crate) tallies: Box<[ServerTally]>,
@@ -127,7 +129,14 @@ impl ServerShared {
     /// A server about which nothing is known, counted by so many workers.
     pub(crate) fn new(name: String, address: SocketAddr, workers: usize) -> Self {
         let tallies = (0..workers).map(|_| ServerTally::default()).collect();
-        Self { name, address, up: AtomicU8::new(1), last_check: Mutex::new(None), tallies }
+        Self {
+            name,
+            address,
+            up: AtomicU8::new(1),
+            checker: Mutex::new(None),
+            last_check: Mutex::new(None),
+            tallies,
+        }
     }
 
     /// What the checks say.

@@ -98,7 +98,8 @@ impl Pipe {
     fn fill(&mut self, from: &Socket, most: usize) -> io::Result<usize> {
         let room = most.min(usize::try_from(PIPE_BYTES).unwrap_or_default());
         let stream = from.stream();
-        let came = stream.try_io(Interest::READABLE, || move_bytes(stream.as_fd(), self.into.as_fd(), room))?;
+        let came =
+            stream.try_io(Interest::READABLE, || move_bytes(stream.as_fd(), self.into.as_fd(), room))?;
         self.held += came;
         Ok(came)
     }
@@ -106,7 +107,8 @@ impl Pipe {
     /// Gives the receiver what it has room for.
     fn empty(&mut self, to: &Socket) -> io::Result<usize> {
         let stream = to.stream();
-        let went = stream.try_io(Interest::WRITABLE, || move_bytes(self.out.as_fd(), stream.as_fd(), self.held))?;
+        let went =
+            stream.try_io(Interest::WRITABLE, || move_bytes(self.out.as_fd(), stream.as_fd(), self.held))?;
         self.held -= went;
         Ok(went)
     }
@@ -176,7 +178,12 @@ impl Direction {
 }
 
 /// Moves bytes both ways until both have ended, one side fails, or nothing moves for `idle`.
-pub(crate) async fn tunnel(worker: &Worker, (a, b): (&Socket, &Socket), watch: &Watch, idle: Duration) -> io::Result<()> {
+pub(crate) async fn tunnel(
+    worker: &Worker,
+    (a, b): (&Socket, &Socket),
+    watch: &Watch,
+    idle: Duration,
+) -> io::Result<()> {
     let (mut forth, mut back) = (Direction::new(worker)?, Direction::new(worker)?);
     while forth.state != Course::Over || back.state != Course::Over {
         watch.set(Phase::Busy, deadline(worker.clock.now(), idle));

@@ -109,8 +109,14 @@ pub(crate) async fn upload(
         }
         let sent = match long_left(&request.content) {
             Some(left) => {
-                let pipe = pipe_in(&mut pipe, &client.worker).map_err(|_| Broken::Client(ClientFault::Gone))?;
-                let flow = Flow { from: &client.socket, to: &server.socket, watch: &watch, idle: deadlines.server_body_idle };
+                let pipe =
+                    pipe_in(&mut pipe, &client.worker).map_err(|_| Broken::Client(ClientFault::Gone))?;
+                let flow = Flow {
+                    from: &client.socket,
+                    to: &server.socket,
+                    watch: &watch,
+                    idle: deadlines.server_body_idle,
+                };
                 let moved = pipe.step(&client.worker, &flow, left).await;
                 moved.map_err(from_client).map(|moved| {
                     request.content.passed(moved);
@@ -172,7 +178,11 @@ async fn upload_piece(
 }
 
 /// Brings the rest of an answer to the client.
-pub(crate) async fn download(client: &Client, server: &mut Server, answer: &mut Answer) -> Result<(), Broken> {
+pub(crate) async fn download(
+    client: &Client,
+    server: &mut Server,
+    answer: &mut Answer,
+) -> Result<(), Broken> {
     let deadlines = client.listening.route().deadlines;
     let to = (&client.socket, &*client.watch);
     let mut pipe = None;

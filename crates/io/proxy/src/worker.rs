@@ -159,7 +159,12 @@ impl Worker {
         }
     }
 
-    fn listen(self: &Rc<Self>, plan: &Plan, planned: &PlannedListener, pools: &[Rc<PoolState>]) -> Rc<Listening> {
+    fn listen(
+        self: &Rc<Self>,
+        plan: &Plan,
+        planned: &PlannedListener,
+        pools: &[Rc<PoolState>],
+    ) -> Rc<Listening> {
         let route = Route {
             mode: planned.mode,
             pool: Rc::clone(&pools[planned.pool.position()]),
@@ -194,7 +199,11 @@ impl Worker {
             }
         };
         if tokio::time::timeout(patience, left).await.is_err() {
-            tracing::warn!(worker = self.index, clients = self.clients.get(), "closed what did not finish in time");
+            tracing::warn!(
+                worker = self.index,
+                clients = self.clients.get(),
+                "closed what did not finish in time"
+            );
         }
     }
 

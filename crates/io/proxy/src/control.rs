@@ -1,0 +1,216 @@
+//! The control thread: everything that is not a client's request.
+//!
+//! Owns: the running plan, reloads, health checks, the admin listener and the control socket. Invariant I8: the
+//! running plan changes only after a whole new one was made, and one change at a time.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use evenkeel_control::{Answer, ProxyRequest};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+
+use crate::{
+    admin,
+    clock::Clock,
+    health,
+    notify::{self, State},
+    plan::{self, Plan, PlanError},
+    worker::{Handle, Order},
+};
+
+/// Something that the control thread is asked to do.
+pub(crate) enum Wish {
+    /// Take over this text, and keep it as the configuration file when there is one.
+    Apply(String, oneshot::Sender<Result<(), PlanError>>),
+    /// Read the configuration file again and take it over.
+    Reload(oneshot::Sender<Result<(), PlanError>>),
+    /// Let clients finish, then stop.
+    Drain,
+}
+
+/// What the admin pages show.
+pub(crate) struct Running {
+    pub(crate) clock: Clock,
+    pub(crate) version: &'static str,
+    pub(crate) workers: usize,
+    pub(crate) draining: AtomicBool,
+    plan: std::sync::RwLock<Arc<Plan>>,
+}
+
+impl Running {
+    /// What runs from the start.
+    pub(crate) fn new(clock: Clock, version: &'static str, workers: usize, plan: Arc<Plan>) -> Self {
+        Self { clock, version, workers, draining: AtomicBool::new(false), plan: plan.into() }
+    }
+
+    /// The plan that runs.
+    pub(crate) fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    fn set_plan(&self, plan: Arc<Plan>) {
+        *self.plan.write().unwrap_or_else(std::sync::PoisonError::into_inner) = plan;
+    }
+}
+
+/// The control thread's state.
+pub(crate) struct Control {
+    pub(crate) running: Arc<Running>,
+    pub(crate) workers: Vec<Handle>,
+    pub(crate) config_path: Option<PathBuf>,
+    pub(crate) admin: std::net::TcpListener,
+    pub(crate) socket: Option<evenkeel_control::Server>,
+    pub(crate) wishes: mpsc::UnboundedSender<Wish>,
+}
+
+impl Control {
+    /// Fulfils wishes until one of them is to stop, and everything has ended.
+    pub(crate) async fn run(mut self, mut incoming: mpsc::UnboundedReceiver<Wish>) {
+        let mut checks = health::start(&self.running.plan(), self.running.clock);
+        let mut services = self.start_services();
+        notify::tell(State::Ready);
+        while let Some(wish) = incoming.recv().await {
+            match wish {
+                Wish::Apply(text, reply) => {
+                    let applied = self.apply(&text, Keep::Yes, &mut checks).await;
+                    let _ = reply.send(applied);
+                }
+                Wish::Reload(reply) => {
+                    let applied = self.reload(&mut checks).await;
+                    let _ = reply.send(applied);
+                }
+                Wish::Drain => break,
+            }
+        }
+        self.drain().await;
+        services.shutdown().await;
+    }
+
+    fn start_services(&mut self) -> JoinSet<()> {
+        let mut services = JoinSet::new();
+        match self.admin.try_clone().and_then(tokio::net::TcpListener::from_std) {
+            Ok(listener) => drop(services.spawn(admin::serve(listener, Arc::clone(&self.running)))),
+            Err(error) => tracing::error!(%error, "the admin listener is of no use"),
+        }
+        if let Some(socket) = self.socket.take() {
+            let wishes = self.wishes.clone();
+            services.spawn(async move { socket.serve(move |request| answer(wishes.clone(), request)).await });
+        }
+        services
+    }
+
+    async fn reload(&mut self, checks: &mut JoinSet<()>) -> Result<(), PlanError> {
+        let Some(path) = self.config_path.clone() else { return Ok(()) };
+        let text = fs::read_to_string(&path).map_err(|source| file_error(&path, "read", source))?;
+        self.apply(&text, Keep::No, checks).await
+    }
+
+    async fn apply(&mut self, text: &str, keep: Keep, checks: &mut JoinSet<()>) -> Result<(), PlanError> {
+        notify::tell(State::Reloading);
+        let applied = self.take_over(text, keep, checks).await;
+        notify::tell(State::Ready);
+        match &applied {
+            Ok(()) => tracing::info!("configuration taken over"),
+            Err(error) => {
+                for sentence in error.sentences() {
+                    tracing::error!("configuration refused, the running one stays: {sentence}");
+                }
+            }
+        }
+        applied
+    }
+
+    async fn take_over(&mut self, text: &str, keep: Keep, checks: &mut JoinSet<()>) -> Result<(), PlanError> {
+        let before = self.running.plan();
+        let name = self.config_path.as_deref().map_or_else(|| "configuration".into(), Path::to_string_lossy);
+        let plan = Arc::new(plan::make(&name, text, self.workers.len(), Some(&before))?);
+        if let (Keep::Yes, Some(path)) = (keep, &self.config_path) {
+            replace(path, text).map_err(|source| file_error(path, "written", source))?;
+        }
+        let mut taken = Vec::new();
+        for worker in &self.workers {
+            let (done, when_done) = oneshot::channel();
+            worker.orders.send(Order::Apply(Arc::clone(&plan), done)).map_err(|_| PlanError::Stopping)?;
+            taken.push(when_done);
+        }
+        for when_done in taken {
+            when_done.await.map_err(|_| PlanError::Stopping)?;
+        }
+        if plan.config.admin() != before.config.admin() {
+            tracing::warn!("the admin listener moves only when the data plane is restarted");
+        }
+        checks.shutdown().await;
+        *checks = health::start(&plan, self.running.clock);
+        self.running.set_plan(plan);
+        Ok(())
+    }
+
+    async fn drain(&mut self) {
+        notify::tell(State::Stopping);
+        self.running.draining.store(true, Relaxed);
+        let patience = self.running.plan().config.deadlines().drain;
+        tracing::info!(?patience, "draining");
+        for worker in &self.workers {
+            // A worker that has ended needs no order.
+            let _ = worker.orders.send(Order::Drain(patience));
+        }
+        for worker in self.workers.drain(..) {
+            let joined = tokio::task::spawn_blocking(move || worker.thread.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!("a worker ended by a fault of its own");
+            }
+        }
+        tracing::info!("drained");
+    }
+}
+
+/// Whether a text becomes the configuration file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Yes,
+    No,
+}
+
+fn file_error(path: &Path, action: &'static str, source: std::io::Error) -> PlanError {
+    PlanError::File { path: path.display().to_string(), action, source }
+}
+
+/// Replaces a file so that after a power cut it is either the old or the new one.
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let new = path.with_extension("toml.new");
+    let mut file = fs::File::create(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+async fn answer(wishes: mpsc::UnboundedSender<Wish>, request: ProxyRequest) -> Answer {
+    let (reply, replied) = oneshot::channel();
+    let wish = match request {
+        ProxyRequest::Apply { text } => Wish::Apply(text, reply),
+        ProxyRequest::Reload {} => Wish::Reload(reply),
+    };
+    let asked = wishes.send(wish).is_ok();
+    match replied.await {
+        Ok(Ok(())) => Answer::done(),
+        Ok(Err(error)) => Answer::Refused { errors: error.sentences() },
+        Err(_) => {
+            debug_assert!(asked || wishes.is_closed(), "a wish is lost only when the data plane stops");
+            Answer::refused(PlanError::Stopping)
+        }
+    }
+}

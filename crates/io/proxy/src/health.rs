@@ -1,0 +1,122 @@
+//! Active health checks, once for all workers.
+//!
+//! Owns: asking. Leaves to others: how many answers make a server up or down (`core/balance`). Invariant: a
+//! check that failed on our own side says nothing of the server.
+
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use evenkeel_balance::{Checker, Outcome, Probed, Verdict, next_check};
+use evenkeel_config::balancer::{HealthCheck, Probe};
+use evenkeel_http1::{Method, Parsed, parse_response};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinSet,
+};
+
+use crate::{
+    clock::Clock,
+    plan::Plan,
+    pool::connect_failure,
+    shared::{LastCheck, PoolShared},
+};
+
+/// Longest head of an answer to a check: what Apache httpd allows a request's fields, and ample.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// Starts the checks of all servers of a plan; they end when the set is dropped.
+pub(crate) fn start(plan: &Plan, clock: Clock) -> JoinSet<()> {
+    let mut checks = JoinSet::new();
+    for (settings, pool) in plan.config.pools().iter().zip(&plan.pools) {
+        for position in 0..pool.servers.len() {
+            checks.spawn(check(Arc::clone(pool), position, settings.health_check.clone(), clock));
+        }
+    }
+    checks
+}
+
+/// Checks one server for ever.
+async fn check(pool: Arc<PoolShared>, position: usize, settings: HealthCheck, clock: Clock) {
+    let server = Arc::clone(&pool.servers[position]);
+    let mut checker = server
+        .checker
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take()
+        .unwrap_or_else(|| Checker::new(&settings));
+    checker.set(&settings);
+    loop {
+        let began = clock.now();
+        let result = tokio::time::timeout(settings.timeout, probe(&settings.probe, &pool, position)).await;
+        let (probed, words) =
+            result.unwrap_or_else(|_| (Probed::Failed, format!("no answer within {:?}", settings.timeout)));
+        let took = clock.now().since(began);
+        if let Some(verdict) = checker.record(probed) {
+            announce(&pool, position, verdict, &words);
+        }
+        *server.checker.lock().unwrap_or_else(PoisonError::into_inner) = Some(checker.clone());
+        *server.last_check.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(LastCheck { at: began, took, result: words });
+        // The low bits of the clock are as good as chance for spreading checks.
+        let random = clock.now().as_nanos() ^ (position as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let next = next_check(began, settings.interval, random >> 3);
+        tokio::time::sleep(next.since(clock.now()).max(Duration::from_millis(1))).await;
+    }
+}
+
+fn announce(pool: &PoolShared, position: usize, verdict: Verdict, words: &str) {
+    let server = &pool.servers[position];
+    match verdict {
+        Verdict::Up => tracing::info!(pool = pool.name, server = server.name, "server is up: {words}"),
+        Verdict::Down => tracing::warn!(pool = pool.name, server = server.name, "server is down: {words}"),
+    }
+    pool.publish(position, verdict);
+}
+
+/// Asks once; what came of it, for the count and in words.
+async fn probe(probe: &Probe, pool: &PoolShared, position: usize) -> (Probed, String) {
+    let address = pool.servers[position].address;
+    let stream = match TcpStream::connect(address).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            return match connect_failure(&error) {
+                Outcome::Local(cause) => (Probed::Local(cause), format!("not asked: {error}")),
+                Outcome::Failed(_) | Outcome::Served | Outcome::ClientGone => {
+                    (Probed::Failed, format!("no connection: {error}"))
+                }
+            };
+        }
+    };
+    match probe {
+        Probe::Tcp => (Probed::Passed, "connection accepted".to_owned()),
+        Probe::Http { path, least, most } => match ask(stream, path, &address.to_string()).await {
+            Ok(status) if (*least..=*most).contains(&status) => (Probed::Passed, format!("status {status}")),
+            Ok(status) => (Probed::Failed, format!("status {status}, not {least} to {most}")),
+            Err(error) => (Probed::Failed, error),
+        },
+    }
+}
+
+/// The status that `GET path` is answered with.
+async fn ask(mut stream: TcpStream, path: &str, host: &str) -> Result<u16, String> {
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: evenkeel-health-check\r\nConnection: close\r\n\r\n"
+    );
+    let failed = |error: std::io::Error| format!("connection failed: {error}");
+    stream.write_all(request.as_bytes()).await.map_err(failed)?;
+    let mut head = Vec::new();
+    loop {
+        let mut piece = [0; 2048];
+        let length = stream.read(&mut piece).await.map_err(failed)?;
+        head.extend_from_slice(&piece[..length]);
+        match parse_response(&head, MAX_HEAD, Method::Get) {
+            Ok(Parsed::Head(head)) => return Ok(head.status),
+            Ok(Parsed::Partial) if length > 0 => {}
+            Ok(Parsed::Partial) => return Err("closed without an answer".to_owned()),
+            Err(error) => return Err(format!("not HTTP: {error}")),
+        }
+    }
+}
