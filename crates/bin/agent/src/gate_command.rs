@@ -9,7 +9,7 @@ use evenkeel_control::{AgentRequest, Answer, call};
 const GRACE: Duration = Duration::from_secs(60);
 
 /// Wait before a daemon that does not answer yet is asked again.
-const AGAIN: Duration = Duration::from_millis(200);
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// Asks until the agent answers, for it may still be starting.
 pub(crate) async fn run(config: &Config) -> anyhow::Result<ExitCode> {

@@ -1,1 +1,7 @@
-//! Disk, power, loader, clock and network as values.
+//! Releases, repositories, disks, power and loader as values, for tests of everything that updates a box.
+//!
+//! Owns: what a test needs to try millions of updates in memory. Never shipped; has no clock and no entropy:
+//! everything follows from a seed.
+
+pub mod release;
+pub mod repository;
