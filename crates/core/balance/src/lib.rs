@@ -13,6 +13,7 @@ extern crate std;
 mod budget;
 mod change;
 mod check;
+mod lane;
 mod outcome;
 mod pool;
 mod queue;

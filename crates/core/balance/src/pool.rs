@@ -12,7 +12,9 @@ use evenkeel_config::{Name, balancer};
 use evenkeel_units::Instant;
 
 use crate::{
-    Change, Outcome, RetryBudget, ServerIndex, ServerStatus, Standing, Tried, Verdict, change::Changes,
+    Change, Outcome, RetryBudget, ServerIndex, ServerStatus, Standing, Tried, Verdict,
+    change::Changes,
+    lane::{Lane, Load},
     server::Server,
 };
 
@@ -84,31 +86,13 @@ pub enum Retry {
     BudgetSpent,
 }
 
-/// Requests in flight for a weight; ordered without dividing.
-#[derive(Debug, Clone, Copy)]
-struct Load {
-    active: u64,
-    weight: u64,
-}
-
-impl Load {
-    fn cmp(self, other: Self) -> core::cmp::Ordering {
-        (self.active * other.weight).cmp(&(other.active * self.weight))
-    }
-}
-
-/// What a look at all servers found.
-enum Survey {
-    Least(Load),
-    Full,
-    Nobody,
-}
-
 /// A pool as one worker sees it.
 #[derive(Debug, Clone)]
 pub struct Pool {
     settings: balancer::Pool,
     servers: Vec<Server>,
+    /// For each server what a pick looks at; kept by [`Self::refresh`].
+    lanes: Vec<Lane>,
     opening: Opening,
     /// Who was picked last and not started: it keeps its turn, so that who looks twice takes one.
     unstarted: Option<ServerIndex>,
@@ -123,9 +107,11 @@ impl Pool {
     #[must_use]
     pub fn new(settings: &balancer::Pool, worker: Worker, now: Instant) -> Self {
         let limit = worker.part(settings.limits.connections_per_server);
-        let server = |server: &balancer::Server| Server::new(server.weight.as_u16(), limit);
+        let servers: Vec<_> = settings.servers.iter().map(|told| Server::new(told.weight.as_u16())).collect();
+        let lane = |server: &Server| Lane::new(server.weight(now, settings.slow_start), limit);
         let mut pool = Self {
-            servers: settings.servers.iter().map(server).collect(),
+            lanes: servers.iter().map(lane).collect(),
+            servers,
             opening: Opening::Usable,
             unstarted: None,
             next_event: None,
@@ -172,91 +158,51 @@ impl Pool {
     /// Picking again without [`Self::start`] gives the same server while it is as good as any.
     pub fn pick(&mut self, now: Instant, tried: &Tried) -> Pick {
         self.advance(now);
-        let least = match self.survey(now, tried) {
-            Survey::Least(least) => least,
-            Survey::Full => return Pick::Full,
-            Survey::Nobody => return Pick::Nobody,
-        };
-        let keeps = |index: &ServerIndex| self.is_equal(index.position(), now, tried, least);
-        if let Some(index) = self.unstarted.filter(keeps) {
-            return Pick::Server(index);
+        match self.settings.policy {
+            balancer::Policy::RoundRobin => self.pick_by(tried, |_| Load::ALIKE),
+            balancer::Policy::LeastLoaded => self.pick_by(tried, Lane::load),
         }
-        self.take_turn(now, tried, least)
     }
 
     /// Whether a server that may be picked has room, as who waits in the queue would like to know.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.servers.iter().any(|server| self.opening.admits(server.standing()) && server.has_room())
+        self.lanes.iter().any(|lane| lane.is_admitted() && lane.has_room())
     }
 
-    fn survey(&self, now: Instant, tried: &Tried) -> Survey {
-        let mut found = Survey::Nobody;
-        for (position, server) in self.servers.iter().enumerate() {
-            if !self.would_do(position, server, tried) {
+    fn pick_by(&mut self, tried: &Tried, load: impl Fn(&Lane) -> Load) -> Pick {
+        let least = match self.least(tried, &load) {
+            Ok(least) => least,
+            Err(none) => return none,
+        };
+        let is_equal = |index: ServerIndex, lane: &Lane| {
+            lane.is_admitted() && lane.has_room() && load(lane).equals(least) && !tried.contains(index)
+        };
+        let keeps = |index: &ServerIndex| is_equal(*index, &self.lanes[index.position()]);
+        let next = self.unstarted.filter(keeps).or_else(|| take_turn(&mut self.lanes, is_equal));
+        self.unstarted = next;
+        next.map_or(Pick::Nobody, Pick::Server)
+    }
+
+    /// The least load of those that would do and have room, or what is to be said when there is none.
+    fn least(&self, tried: &Tried, load: impl Fn(&Lane) -> Load) -> Result<Load, Pick> {
+        let (mut least, mut none): (Option<Load>, Pick) = (None, Pick::Nobody);
+        for (position, lane) in self.lanes.iter().enumerate() {
+            if !lane.is_admitted() || tried.contains(ServerIndex::new(position)) {
                 continue;
             }
-            found = match found {
-                found if !server.has_room() => match found {
-                    Survey::Least(least) => Survey::Least(least),
-                    Survey::Full | Survey::Nobody => Survey::Full,
-                },
-                Survey::Least(least) if self.load(server, now).cmp(least).is_ge() => Survey::Least(least),
-                Survey::Least(_) | Survey::Full | Survey::Nobody => Survey::Least(self.load(server, now)),
-            };
-        }
-        found
-    }
-
-    /// Among the least loaded, the one whose weighted turn it is (smooth weighted round-robin: each gains its
-    /// weight, the one with most is taken and pays what all have gained).
-    fn take_turn(&mut self, now: Instant, tried: &Tried, least: Load) -> Pick {
-        let (mut total, mut best): (i64, Option<(i64, usize)>) = (0, None);
-        for position in 0..self.servers.len() {
-            if !self.is_equal(position, now, tried, least) {
-                continue;
-            }
-            let server = &mut self.servers[position];
-            let weight = i64::try_from(server.weight(now, self.settings.slow_start)).unwrap_or(i64::MAX);
-            server.credit += weight;
-            total += weight;
-            if best.is_none_or(|(credit, _)| server.credit > credit) {
-                best = Some((server.credit, position));
+            if !lane.has_room() {
+                none = Pick::Full;
+            } else if least.is_none_or(|least| load(lane).is_below(least)) {
+                least = Some(load(lane));
             }
         }
-        let Some((_, position)) = best else { return Pick::Nobody };
-        self.servers[position].credit -= total;
-        let index = ServerIndex::new(position);
-        self.unstarted = Some(index);
-        Pick::Server(index)
-    }
-
-    /// Whether the server would do, has room and no more load than the least loaded.
-    fn is_equal(&self, position: usize, now: Instant, tried: &Tried, least: Load) -> bool {
-        let server = &self.servers[position];
-        self.would_do(position, server, tried)
-            && server.has_room()
-            && self.load(server, now).cmp(least).is_eq()
-    }
-
-    fn would_do(&self, position: usize, server: &Server, tried: &Tried) -> bool {
-        self.opening.admits(server.standing()) && !tried.contains(ServerIndex::new(position))
-    }
-
-    /// The load that the policy looks at: to round-robin all are equal.
-    fn load(&self, server: &Server, now: Instant) -> Load {
-        match self.settings.policy {
-            balancer::Policy::RoundRobin => Load { active: 0, weight: 1 },
-            balancer::Policy::LeastLoaded => Load {
-                active: u64::from(server.active()),
-                weight: server.weight(now, self.settings.slow_start),
-            },
-        }
+        least.ok_or(none)
     }
 
     /// A request that has been to `tried` goes to `server`, just picked. Each start needs one [`Self::finish`].
     pub fn start(&mut self, server: ServerIndex, tried: &Tried) {
-        self.servers[server.position()].start();
+        self.lanes[server.position()].start();
         self.unstarted = None;
         if tried.count() == 0 {
             self.budget.arrived();
@@ -265,7 +211,7 @@ impl Pool {
 
     /// What was started at `server` has ended: the server has room for another.
     pub fn finish(&mut self, now: Instant, server: ServerIndex, outcome: Outcome) {
-        self.servers[server.position()].finish();
+        self.lanes[server.position()].finish();
         self.judge(now, server, outcome);
     }
 
@@ -354,7 +300,7 @@ impl Pool {
                 server.begin_ramp(now);
                 self.changes.push(Change::Returned { server: ServerIndex::new(position) });
             }
-            let events = [server.until(), server.ramp_end(now, slow_start)];
+            let events = [server.until(), server.next_step(now, slow_start)];
             next = events.into_iter().flatten().chain(next).min();
         }
         self.next_event = next;
@@ -362,6 +308,9 @@ impl Pool {
         if opening != self.opening {
             self.opening = opening;
             self.changes.push(Change::Opening(opening));
+        }
+        for (lane, server) in self.lanes.iter_mut().zip(&self.servers) {
+            lane.set(server.weight(now, slow_start), opening.admits(server.standing()));
         }
     }
 
@@ -389,12 +338,34 @@ impl Pool {
 
     /// Each server with its state, in the order of the configuration.
     pub fn servers(&self, now: Instant) -> impl Iterator<Item = (&balancer::Server, ServerStatus)> {
-        let status = move |server: &Server| server.status(now, self.settings.slow_start);
-        self.settings.servers.iter().zip(self.servers.iter().map(status))
+        let status = move |(server, lane): (&Server, &Lane)| {
+            server.status(now, self.settings.slow_start, lane.active())
+        };
+        self.settings.servers.iter().zip(self.servers.iter().zip(&self.lanes).map(status))
     }
 
     /// The place of every server, in the order of the configuration.
     pub fn indexes(&self) -> impl Iterator<Item = ServerIndex> + use<> {
         (0..self.servers.len()).map(ServerIndex::new)
     }
+}
+
+/// Whose weighted turn it is among the lanes that `is_equal` lets through (smooth weighted round-robin: each
+/// gains its weight, the one with most is taken and pays what all have gained).
+fn take_turn(lanes: &mut [Lane], is_equal: impl Fn(ServerIndex, &Lane) -> bool) -> Option<ServerIndex> {
+    let (mut total, mut best): (i64, Option<(i64, ServerIndex)>) = (0, None);
+    for (position, lane) in lanes.iter_mut().enumerate() {
+        let index = ServerIndex::new(position);
+        if !is_equal(index, lane) {
+            continue;
+        }
+        let (weight, credit) = lane.gain();
+        total += weight;
+        if best.is_none_or(|(most, _)| credit > most) {
+            best = Some((credit, index));
+        }
+    }
+    let (_, index) = best?;
+    lanes[index.position()].pay(total);
+    Some(index)
 }

@@ -1,9 +1,9 @@
-//! What one worker knows of one server.
+//! What one worker knows of one server's health.
 //!
-//! Owns: the server's state and the rules by which it alone changes. Leaves to others (`pool`): what
+//! Owns: the server's standing and the rules by which it alone changes. Leaves to others (`pool`): what
 //! depends on the other servers. Invariant: a server that is left out for failures has a time of return.
 
-use core::{num::NonZeroU32, time::Duration};
+use core::time::Duration;
 
 use evenkeel_config::balancer;
 use evenkeel_units::{Instant, PerMille};
@@ -18,8 +18,11 @@ pub const RAMP_START: PerMille = match PerMille::new(100) {
     Err(_) => PerMille::WHOLE,
 };
 
+/// Steps of a ramp: what differs by less cannot be told apart in traffic.
+const RAMP_STEPS: u32 = 100;
+
 /// Thousandths of a weight of one, so that a ramp has fine steps.
-const WEIGHT_SCALE: u64 = 1000;
+const WEIGHT_SCALE: u32 = 1000;
 
 /// Whether a server may be picked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,11 +86,7 @@ enum Service {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
-    /// The weighted turn of smooth round-robin: who has waited longest for its share has most.
-    pub(crate) credit: i64,
-    weight: u64,
-    active: u32,
-    limit: NonZeroU32,
+    weight: u32,
     failures: u32,
     verdict: Verdict,
     service: Service,
@@ -96,12 +95,9 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn new(weight: u16, limit: NonZeroU32) -> Self {
+    pub(crate) fn new(weight: u16) -> Self {
         Self {
-            credit: 0,
-            weight: u64::from(weight) * WEIGHT_SCALE,
-            active: 0,
-            limit,
+            weight: u32::from(weight) * WEIGHT_SCALE,
             failures: 0,
             verdict: Verdict::Up,
             service: Service::In,
@@ -128,38 +124,19 @@ impl Server {
         }
     }
 
-    pub(crate) fn status(&self, now: Instant, slow_start: Duration) -> ServerStatus {
+    pub(crate) fn status(&self, now: Instant, slow_start: Duration, active: u32) -> ServerStatus {
         let ejected_until = match self.trust {
             Trust::Out { until, .. } => Some(until),
             Trust::Full | Trust::Probation { .. } => None,
         };
-        let (standing, active, failures) = (self.standing(), self.active, self.failures);
+        let (standing, failures) = (self.standing(), self.failures);
         ServerStatus { standing, active, failures, ejected_until, share: self.share(now, slow_start) }
     }
 
-    pub(crate) const fn active(&self) -> u32 {
-        self.active
-    }
-
-    pub(crate) const fn has_room(&self) -> bool {
-        self.active < self.limit.get()
-    }
-
-    pub(crate) fn start(&mut self) {
-        self.active += 1;
-    }
-
-    pub(crate) fn finish(&mut self) {
-        debug_assert!(self.active > 0, "what finishes has started");
-        self.active = self.active.saturating_sub(1);
-    }
-
     /// The weight at `now` in thousandths, at least 1.
-    pub(crate) fn weight(&self, now: Instant, slow_start: Duration) -> u64 {
-        match self.ramp {
-            None => self.weight,
-            Some(_) => self.share(now, slow_start).of(self.weight),
-        }
+    pub(crate) fn weight(&self, now: Instant, slow_start: Duration) -> u32 {
+        let weight = self.share(now, slow_start).of(u64::from(self.weight));
+        u32::try_from(weight).unwrap_or(self.weight)
     }
 
     /// The part of its weight that the server has at `now`.
@@ -223,14 +200,14 @@ impl Server {
         over
     }
 
-    /// Ends the ramp when it is over; the time of its end when it is not.
-    pub(crate) fn ramp_end(&mut self, now: Instant, slow_start: Duration) -> Option<Instant> {
+    /// Ends the ramp when it is over; the time of its next step when it is not.
+    pub(crate) fn next_step(&mut self, now: Instant, slow_start: Duration) -> Option<Instant> {
         let end = self.ramp? + slow_start;
         if end <= now {
             self.ramp = None;
             return None;
         }
-        Some(end)
+        Some(end.min(now + slow_start / RAMP_STEPS))
     }
 
     /// When the server returns, when it is left out for failures.
