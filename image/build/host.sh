@@ -88,7 +88,7 @@ cached() {
     exec {lock}>"$CACHE/.$name.lock"
     flock "$lock"
     if [ ! -e "$path" ]; then
-        rm -rf "$path".partial
+        rm -rf "$path".partial*
         stage_begin
         "$make" "$path.partial"
         mv "$path.partial" "$path"
