@@ -27,7 +27,7 @@ pub(super) struct Bundle {
 impl Bundle {
     /// Opens a bundle and reads its head; nothing is signed here.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let context = || format!("{} is no bundle that can be read", path.display());
+        let context = || format!("{} is no whole bundle (copy it or build it again)", path.display());
         let file = File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
         let length = ByteCount(file.metadata().with_context(context)?.len());
         let mut file = BufReader::with_capacity(BLOCK, file);
