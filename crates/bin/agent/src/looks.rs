@@ -148,7 +148,7 @@ impl Status {
         let servers = || self.pools.iter().flat_map(|pool| &pool.servers);
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Traffic {
-            healthy_servers: count(servers().filter(|server| server.state == "up").count()),
+            healthy_servers: count(servers().filter(|server| server.state == "usable").count()),
             servers: count(servers().count()),
             requests: self.totals.requests,
             errors: self.totals.server_errors,
@@ -164,8 +164,8 @@ mod tests {
     #[test]
     fn the_status_of_the_contract_is_read() {
         let text = r#"{"version": "1.1.0",
-            "pools": [{"name": "app", "servers": [{"name": "app1", "state": "up"}, {"name": "app2", "state": "down"}]},
-                      {"name": "api", "servers": [{"name": "api1", "state": "up"}]}],
+            "pools": [{"name": "app", "servers": [{"name": "app1", "state": "usable"}, {"name": "app2", "state": "down"}]},
+                      {"name": "api", "servers": [{"name": "api1", "state": "usable"}]}],
             "totals": {"requests": 120, "server_errors": 3, "median_us": 900}}"#;
         let status: Status = serde_json::from_str(text).expect("the example of the contract");
         let expected = Traffic {

@@ -30,7 +30,7 @@ fn check(what: &str, prepare: impl FnOnce(&Server, &TestBox), message: &[&str]) 
     test_box.start();
     server.wait(what, |state| state.reports.iter().any(|report| reason_of(&report.step).is_some()));
     let reports = server.state().reports.clone();
-    let reason = reports.iter().find_map(|report| reason_of(&report.step)).unwrap().to_owned();
+    let reason = reports.iter().find_map(|report| reason_of(&report.step)).expect("waited for").to_owned();
     for part in message {
         assert!(reason.contains(part), "{what}: `{reason}` does not say `{part}`");
     }

@@ -21,15 +21,15 @@ pub(crate) async fn serve(listener: TcpListener, config: Arc<Config>) {
     .await;
 }
 
-/// Every server is up, and no request has failed.
+/// Every server is usable, and no request has failed.
 fn status(config: &Config) -> Value {
     let pools: Vec<Value> = config.pools().iter().map(pool).collect();
     json!({ "pools": pools, "totals": { "requests": 0, "server_errors": 0 } })
 }
 
 fn pool(pool: &Pool) -> Value {
-    let up = |name: String| json!({ "name": name, "state": "up" });
-    let servers: Vec<Value> = pool.servers.iter().map(|server| up(server.name.to_string())).collect();
+    let usable = |name: String| json!({ "name": name, "state": "usable" });
+    let servers: Vec<Value> = pool.servers.iter().map(|server| usable(server.name.to_string())).collect();
     json!({ "name": pool.name.to_string(), "servers": servers })
 }
 

@@ -82,7 +82,7 @@ fn it_says_that_it_is_well_and_answers_500() {
     }
     let status = get(faulty.admin, "/status");
     let json: serde_json::Value = serde_json::from_str(status.split("\r\n\r\n").nth(1).unwrap()).unwrap();
-    assert_eq!(json["pools"][0]["servers"][0]["state"], "up");
+    assert_eq!(json["pools"][0]["servers"][0]["state"], "usable");
     assert_eq!(json["totals"]["server_errors"], 0);
     assert!(get(faulty.site, "/").starts_with("HTTP/1.1 500 Internal Server Error\r\n"));
 }

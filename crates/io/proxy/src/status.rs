@@ -23,6 +23,14 @@ struct Status<'a> {
     draining: bool,
     listeners: Vec<Listener<'a>>,
     pools: Vec<Pool<'a>>,
+    totals: Totals,
+}
+
+/// Over all listeners, since the start: what the health gate compares.
+#[derive(Serialize)]
+struct Totals {
+    requests: u64,
+    server_errors: u64,
 }
 
 #[derive(Serialize)]
@@ -71,13 +79,20 @@ struct Check {
 pub(crate) fn page(running: &Running) -> String {
     let plan = running.plan();
     let now = running.clock.now();
+    let listeners: Vec<_> =
+        plan.listeners.iter().map(|listener| self::listener(listener, &plan.pools)).collect();
+    let totals = Totals {
+        requests: listeners.iter().map(|listener| listener.responses).sum(),
+        server_errors: listeners.iter().map(|listener| listener.responses_5xx).sum(),
+    };
     let status = Status {
         version: running.version,
         uptime_seconds: now.since(Instant::START).as_secs(),
         workers: running.workers,
         draining: running.draining.load(Relaxed),
-        listeners: plan.listeners.iter().map(|listener| self::listener(listener, &plan.pools)).collect(),
+        listeners,
         pools: plan.pools.iter().map(|pool| self::pool(pool, now)).collect(),
+        totals,
     };
     serde_json::to_string(&status).expect("text and numbers have a form in JSON") + "\n"
 }

@@ -249,8 +249,8 @@ impl Server {
     }
 }
 
-/// The data plane's status: two servers, both up, and enough requests to compare with.
-const STATUS: &str = r#"{"pools": [{"name": "app", "servers": [{"state": "up"}, {"state": "up"}]}],
+/// The data plane's status: two servers, both usable, and enough requests to compare with.
+const STATUS: &str = r#"{"pools": [{"name": "app", "servers": [{"state": "usable"}, {"state": "usable"}]}],
  "totals": {"requests": 1000, "server_errors": 1, "median_us": 900}}"#;
 
 struct Request {
