@@ -7,6 +7,7 @@
 pub mod engine;
 pub mod http;
 pub mod limits;
+pub mod nonces;
 pub mod page;
 pub mod repository;
 pub mod secret;

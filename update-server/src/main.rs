@@ -1,12 +1,13 @@
 //! evenkeel-update-server: wires storage, repository, engine and HTTP, and says what to do next.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use evenkeel_update_server::{
     engine::Engine,
     http::{self, App},
+    nonces::NonceFile,
     repository::Repository,
     secret::{OnlineKeys, OperatorToken},
     store::Embedded,
@@ -40,16 +41,19 @@ async fn main() -> Result<()> {
     let operator = OperatorToken::open(folder)?;
     let repository = Repository::open(&folder.join("repository"), OnlineKeys::open(folder)?)?;
     let root = repository.root_version();
-    let engine = Engine::open(Box::new(store), http::now())?;
+    let nonces = NonceFile::open(&folder.join("nonces"), http::now())?;
+    let engine = Engine::open(Box::new(store), nonces, http::now())?;
     let app = Arc::new(App::new(engine, repository, operator)?);
     let listener = TcpListener::bind(arguments.listen).await;
     let listener = listener
         .with_context(|| format!("{} cannot be listened at; is another server there?", arguments.listen))?;
     let address = listener.local_addr()?;
-    println!("evenkeel-update-server listens at http://{address}");
+    let mut greeting = format!("evenkeel-update-server listens at http://{address}\n");
     if is_new || root.is_none() {
-        println!("{}", next_steps(&arguments.data_dir, address));
+        greeting += &next_steps(&arguments.data_dir, address);
     }
+    // Nobody has to listen for the server to work.
+    let _ = std::io::stdout().write_all(greeting.as_bytes());
     tokio::spawn(http::keep_time(Arc::clone(&app)));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

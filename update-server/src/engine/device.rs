@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evenkeel_protocol::{
-    Authentic, CheckIn, Claim, DeviceState, Enrol, Label, PublicKey, ReceivedReport, Report, Running,
+    Authentic, CheckIn, Claim, DeviceState, Enrol, Label, PublicKey, ReceivedReport, Report, Running, Step,
 };
 use evenkeel_rollout::{Device, Machine, RolloutId};
 use evenkeel_units::{DeviceId, Digest, WallTime};
@@ -71,6 +71,19 @@ fn machine(state: &DeviceState) -> Machine {
         | DeviceState::Restarting
         | DeviceState::Trial
         | DeviceState::RollingBack => Machine::AtWork,
+    }
+}
+
+/// What a device does after a step, until its next check-in says so itself.
+fn state_after(step: &Step) -> DeviceState {
+    match step {
+        Step::Assigned | Step::Verified => DeviceState::Verifying,
+        Step::Staging { done, total } => DeviceState::Staging { done: *done, total: *total },
+        Step::Staged => DeviceState::Checking,
+        Step::Restarting => DeviceState::Restarting,
+        Step::TrialStarted { .. } => DeviceState::Trial,
+        Step::Kept | Step::RolledBack { .. } | Step::Refused { .. } | Step::Withdrawn => DeviceState::Idle,
+        Step::Failed { reason, .. } => DeviceState::BackingOff { reason: reason.clone() },
     }
 }
 
@@ -170,7 +183,7 @@ impl Engine {
         let device = claim.device();
         let record = self.devices.get(&device).ok_or(EngineError::DeviceUnknown(device))?;
         let authentic = claim.verify(&record.public_key, body, now)?;
-        self.seen.admit(&authentic, now)?;
+        self.nonces.admit(&authentic, now)?;
         Ok(authentic)
     }
 
@@ -215,8 +228,10 @@ impl Engine {
         if let Some(old) = number.checked_sub(REPORTS_KEPT) {
             batch.remove(Table::Report, report_key(device, old));
         }
+        let facts = record.facts.clone().map(|facts| CheckIn { state: state_after(&report.step), ..facts });
         let record = DeviceRecord {
             last_seen: Some(now),
+            facts,
             last_report: Some(received),
             reports: number + 1,
             ..record.clone()

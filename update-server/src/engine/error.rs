@@ -1,10 +1,10 @@
 //! Why the engine refuses something, each with its remedy.
 
-use evenkeel_protocol::{Replayed, SignatureError};
+use evenkeel_protocol::SignatureError;
 use evenkeel_rollout::{BeginError, RolloutId};
 use evenkeel_units::{DeviceId, Version, WallTime};
 
-use crate::store::StoreError;
+use crate::{nonces::NonceError, store::StoreError};
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +40,7 @@ pub enum EngineError {
     Signature(#[from] SignatureError),
     /// The request came before.
     #[error(transparent)]
-    Replayed(#[from] Replayed),
+    Nonce(#[from] NonceError),
     /// A list that is too long.
     #[error("a check-in lists {got} refused releases; expected 64 at most, the newest ones")]
     RefusedList {

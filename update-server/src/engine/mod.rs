@@ -11,7 +11,7 @@ mod view;
 
 use std::collections::BTreeMap;
 
-use evenkeel_protocol::{Orders, ReleaseSummary, SeenNonces};
+use evenkeel_protocol::{Orders, ReleaseSummary};
 use evenkeel_rollout::{Member, Rollout, RolloutId};
 use evenkeel_units::{DeviceId, Digest, WallTime};
 use serde::{Serialize, de::DeserializeOwned};
@@ -21,7 +21,10 @@ pub use device::{ENROLMENT_VALIDITY, REPORTS_KEPT};
 pub use error::EngineError;
 
 use self::device::{DeviceRecord, TokenRecord};
-use crate::store::{Batch, Store, Table};
+use crate::{
+    nonces::NonceFile,
+    store::{Batch, Store, Table},
+};
 
 /// The server's knowledge. One at a time may change it.
 pub struct Engine {
@@ -30,7 +33,7 @@ pub struct Engine {
     tokens: BTreeMap<Digest, TokenRecord>,
     rollouts: BTreeMap<RolloutId, Rollout>,
     releases: Vec<ReleaseSummary>,
-    seen: SeenNonces,
+    nonces: NonceFile,
     listening_since: WallTime,
     orders: BTreeMap<DeviceId, watch::Sender<Orders>>,
 }
@@ -40,13 +43,13 @@ impl Engine {
     ///
     /// # Errors
     /// When storage cannot be read or holds what this version does not understand.
-    pub fn open(store: Box<dyn Store>, now: WallTime) -> Result<Self, EngineError> {
+    pub fn open(store: Box<dyn Store>, nonces: NonceFile, now: WallTime) -> Result<Self, EngineError> {
         let mut engine = Self {
             devices: BTreeMap::new(),
             tokens: BTreeMap::new(),
             rollouts: BTreeMap::new(),
             releases: Vec::new(),
-            seen: SeenNonces::default(),
+            nonces,
             listening_since: now,
             orders: BTreeMap::new(),
             store,
@@ -81,11 +84,6 @@ impl Engine {
     #[must_use]
     pub fn releases(&self) -> &[ReleaseSummary] {
         &self.releases
-    }
-
-    /// Remembers nonces across a restart, and those of requests from now on.
-    pub fn seen(&mut self) -> &mut SeenNonces {
-        &mut self.seen
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), EngineError> {

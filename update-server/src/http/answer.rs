@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     engine::EngineError,
+    nonces::NonceError,
     repository::{RepositoryError, UploadError},
     secret::SecretError,
 };
@@ -116,7 +117,7 @@ impl From<EngineError> for Refusal {
             | EngineError::TokenExpired { .. }
             | EngineError::DeviceUnknown(_)
             | EngineError::Signature(_)
-            | EngineError::Replayed(_) => StatusCode::UNAUTHORIZED,
+            | EngineError::Nonce(NonceError::Replayed(_)) => StatusCode::UNAUTHORIZED,
             EngineError::TokenUsed { .. }
             | EngineError::AlreadyRunning { .. }
             | EngineError::RolloutOver(_) => StatusCode::CONFLICT,
@@ -126,7 +127,7 @@ impl From<EngineError> for Refusal {
             | EngineError::Budget
             | EngineError::Silence { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             EngineError::ReleaseUnknown(_) | EngineError::RolloutUnknown(_) => StatusCode::NOT_FOUND,
-            EngineError::Store(_) => {
+            EngineError::Store(_) | EngineError::Nonce(NonceError::Io { .. }) => {
                 tracing::error!(error = chain(&error), "storage failed");
                 StatusCode::INSUFFICIENT_STORAGE
             }

@@ -8,7 +8,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use evenkeel_protocol::{ContentDigest, Label};
+use evenkeel_protocol::{ContentDigest, Label, LabelError};
+use evenkeel_trust::TargetName;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, Either};
 use hyper::body::{Body as _, Incoming};
@@ -166,7 +167,9 @@ pub(super) async fn receive(
     body: Incoming,
 ) -> Result<Answer, Refusal> {
     let bad = |error: String| Refusal::new(StatusCode::BAD_REQUEST, error);
-    let name: Label = name.parse().map_err(|error: evenkeel_protocol::LabelError| bad(error.to_string()))?;
+    // A target's name, and one without folders.
+    name.parse::<TargetName>().map_err(|error| bad(error.to_string()))?;
+    let name: Label = name.parse().map_err(|error: LabelError| bad(error.to_string()))?;
     let digest = input::required(&parts.headers, &HeaderName::from_static("content-digest"))?;
     let ContentDigest(sha256) =
         digest.parse().map_err(|error: evenkeel_protocol::ContentDigestError| bad(error.to_string()))?;

@@ -48,7 +48,7 @@ pub use operator::{
 };
 pub use replay::{Replayed, SeenNonces};
 pub use signature::{
-    Authentic, Claim, ED25519, LABEL, Nonce, SIGNATURE_WINDOW, SignatureError, SignatureHeaders,
+    Authentic, Claim, ED25519, LABEL, Nonce, NonceError, SIGNATURE_WINDOW, SignatureError, SignatureHeaders,
     SignedRequest, sign, signature_base,
 };
 pub use text::Sentence;

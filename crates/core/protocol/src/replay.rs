@@ -56,6 +56,12 @@ impl SeenNonces {
         }
     }
 
+    /// Everything that is remembered, oldest first, to be recalled in a later life.
+    pub fn iter(&self) -> impl Iterator<Item = (DeviceId, Nonce, WallTime)> + '_ {
+        let all = self.by_time.iter();
+        all.flat_map(|(created, seen)| seen.iter().map(|(device, nonce)| (*device, *nonce, *created)))
+    }
+
     fn forget_what_is_stale(&mut self, now: WallTime) {
         while let Some(oldest) = self.by_time.first_entry() {
             if now.since(*oldest.key()) <= SIGNATURE_WINDOW {

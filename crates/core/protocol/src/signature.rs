@@ -42,6 +42,19 @@ impl fmt::Display for Nonce {
     }
 }
 
+impl core::str::FromStr for Nonce {
+    type Err = NonceError;
+
+    fn from_str(text: &str) -> Result<Self, NonceError> {
+        read_nonce(text).ok_or(NonceError)
+    }
+}
+
+/// Why a text is not a nonce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is not a nonce; expected 16 bytes in base64")]
+pub struct NonceError;
+
 impl fmt::Debug for Nonce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Nonce({self})")
