@@ -202,7 +202,12 @@ impl PoolState {
             let must_queue = first && !self.queue.borrow().is_empty();
             let pick = if must_queue { Pick::Full } else { self.balance.borrow_mut().pick(now, tried) };
             match pick {
-                Pick::Server(index) => return Ok(self.lease(index, tried)),
+                Pick::Server(index) => {
+                    let lease = self.lease(index, tried);
+                    // Where much room came at once, each that takes a place lets the next one in.
+                    self.wake(now);
+                    return Ok(lease);
+                }
                 Pick::Nobody => return Err(Unserved::Nobody),
                 Pick::Full => {}
             }
@@ -286,9 +291,9 @@ impl PoolState {
         }
     }
 
-    /// Gives a free place to who waits longest.
+    /// Gives a free place, when there is one, to who waits longest.
     fn wake(&self, now: Instant) {
-        if self.queue.borrow().is_empty() {
+        if self.queue.borrow().is_empty() || !self.balance.borrow().has_room() {
             return;
         }
         let mut queue = self.queue.borrow_mut();
