@@ -277,7 +277,9 @@ fn onward(client: &Client, request: &Request, head: &ResponseHead) -> Onward {
 
 fn finish(client: &mut Client, request: &Request, answer: &Answer, lease: Lease, server: Server) -> After {
     let now = client.worker.clock.now();
-    client.listening.tally().answered(answer.status);
+    let tally = client.listening.tally();
+    tally.answered(answer.status);
+    tally.took.record(now.since(request.started));
     if request.line.is_some() {
         log_answer(client, request, answer, (&lease, &server), now);
     }
@@ -318,7 +320,9 @@ async fn unserve(client: &Client, request: &Request, unserved: Unserved) -> Afte
             (504, "no connection to a server in time")
         }
         Unserved::Connect(Outcome::Local(cause)) => (503, local(cause)),
-        Unserved::Connect(Outcome::Failed(_) | Outcome::Served | Outcome::ClientGone) => (502, "no connection to a server"),
+        Unserved::Connect(Outcome::Failed(_) | Outcome::Served | Outcome::ClientGone) => {
+            (502, "no connection to a server")
+        }
     };
     own(client, request, status, reason).await
 }
@@ -359,6 +363,7 @@ async fn own(client: &Client, request: &Request, status: u16, reason: &str) -> A
     let own = Own { status, reason, head_only: is_head(request.method) };
     let id = answer::send(client, own).await;
     let total = client.worker.clock.now().since(request.started);
+    client.listening.tally().took.record(total);
     client.log(&access_log::Event::refused(&id, Some(request), status, reason, total));
     After::Close
 }

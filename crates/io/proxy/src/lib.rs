@@ -15,6 +15,7 @@ mod content;
 mod control;
 mod exchange;
 mod health;
+mod latency;
 mod metrics;
 mod notify;
 mod plan;

@@ -163,8 +163,13 @@ impl PoolState {
         reuse: Reuse,
     ) -> Result<(Lease, Server), Unserved> {
         let asked = self.clock.now();
+        let mut last = None;
         loop {
-            let mut lease = self.wait_for_room(tried, watch).await?;
+            let mut lease = match self.wait_for_room(tried, watch).await {
+                Ok(lease) => lease,
+                // What the servers said is worth more to who asks than that none is left.
+                Err(unserved) => return Err(last.map_or(unserved, Unserved::Connect)),
+            };
             let now = self.clock.now();
             let queued = now.since(asked);
             if reuse == Reuse::Allowed
@@ -180,11 +185,14 @@ impl PoolState {
                 Err(outcome) => outcome,
             };
             lease.outcome = outcome;
-            tried.add(lease.server);
+            let failed = lease.server;
             drop(lease);
+            tried.add(failed);
+            last = Some(outcome);
             if !self.may_retry(tried) {
                 return Err(Unserved::Connect(outcome));
             }
+            self.tally(failed).retries.up();
         }
     }
 

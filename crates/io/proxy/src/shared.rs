@@ -14,6 +14,8 @@ use std::{
 use evenkeel_balance::{Checker, Failure, Standing, Verdict};
 use evenkeel_units::Instant;
 
+use crate::latency::Latency;
+
 /// A number that one thread changes and others read.
 #[derive(Debug, Default)]
 pub(crate) struct Count(AtomicU64);
@@ -47,6 +49,8 @@ pub(crate) struct ListenerTally {
     pub(crate) answers: [Count; 5],
     /// Answers of our own, as [`OWN_STATUSES`].
     pub(crate) own: [Count; OWN_STATUSES.len()],
+    /// How long answers took.
+    pub(crate) took: Latency,
     /// Connections that could not be accepted.
     pub(crate) accept_errors: Count,
 }

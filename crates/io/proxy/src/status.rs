@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::{
     control::Running,
+    latency::Latency,
     plan::PlannedListener,
     shared::{PoolShared, ServerShared},
 };
@@ -26,11 +27,13 @@ struct Status<'a> {
     totals: Totals,
 }
 
-/// Over all listeners, since the start: what the health gate compares.
+/// Over all listeners, since the start.
 #[derive(Serialize)]
 struct Totals {
     requests: u64,
     server_errors: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    median_us: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -56,7 +59,7 @@ struct Pool<'a> {
 struct Server<'a> {
     name: &'a str,
     address: String,
-    /// `usable`, `ejected` or `down`.
+    /// `up`, `ejected` or `down`.
     state: &'static str,
     reason: String,
     requests: u64,
@@ -75,26 +78,33 @@ struct Check {
     took_ms: u64,
 }
 
+/// The state of a server that gets requests.
+const UP: &str = "up";
+
 /// The page.
 pub(crate) fn page(running: &Running) -> String {
     let plan = running.plan();
     let now = running.clock.now();
-    let listeners: Vec<_> =
-        plan.listeners.iter().map(|listener| self::listener(listener, &plan.pools)).collect();
-    let totals = Totals {
-        requests: listeners.iter().map(|listener| listener.responses).sum(),
-        server_errors: listeners.iter().map(|listener| listener.responses_5xx).sum(),
-    };
     let status = Status {
         version: running.version,
         uptime_seconds: now.since(Instant::START).as_secs(),
         workers: running.workers,
         draining: running.draining.load(Relaxed),
-        listeners,
+        listeners: plan.listeners.iter().map(|listener| self::listener(listener, &plan.pools)).collect(),
         pools: plan.pools.iter().map(|pool| self::pool(pool, now)).collect(),
-        totals,
+        totals: totals(&plan.listeners),
     };
     serde_json::to_string(&status).expect("text and numbers have a form in JSON") + "\n"
+}
+
+fn totals(listeners: &[PlannedListener]) -> Totals {
+    let tallies = listeners.iter().flat_map(|listener| &listener.shared.tallies);
+    let answers = |class: usize| tallies.clone().map(|tally| tally.answers[class].value()).sum::<u64>();
+    Totals {
+        requests: (0..5).map(answers).sum(),
+        server_errors: answers(4),
+        median_us: Latency::median_us(&tallies.clone().map(|tally| &tally.took)),
+    }
 }
 
 fn listener<'a>(planned: &'a PlannedListener, pools: &'a [std::sync::Arc<PoolShared>]) -> Listener<'a> {
@@ -116,7 +126,7 @@ fn listener<'a>(planned: &'a PlannedListener, pools: &'a [std::sync::Arc<PoolSha
 
 fn pool(pool: &PoolShared, now: Instant) -> Pool<'_> {
     let servers: Vec<_> = pool.servers.iter().map(|server| self::server(server, now)).collect();
-    let healthy = servers.iter().filter(|server| server.state == Standing::Usable.as_str()).count();
+    let healthy = servers.iter().filter(|server| server.state == UP).count();
     Pool { name: &pool.name, healthy, servers }
 }
 
@@ -125,20 +135,18 @@ fn server(server: &ServerShared, now: Instant) -> Server<'_> {
     let ejected = server.tallies.iter().filter(|tally| tally.standing() == Standing::Ejected).count();
     let checked = last_check.as_ref().map_or("not checked yet", |check| &check.result);
     let (state, reason) = if server.verdict() == Verdict::Down {
-        (Standing::Down, format!("health check: {checked}"))
+        (Standing::Down.as_str(), format!("health check: {checked}"))
     } else if ejected > 0 {
-        (
-            Standing::Ejected,
-            format!("too many failures in a row at {ejected} of {} workers", server.tallies.len()),
-        )
+        let reason = format!("too many failures in a row at {ejected} of {} workers", server.tallies.len());
+        (Standing::Ejected.as_str(), reason)
     } else {
-        (Standing::Usable, format!("health check: {checked}"))
+        (UP, format!("health check: {checked}"))
     };
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Server {
         name: &server.name,
         address: server.address.to_string(),
-        state: state.as_str(),
+        state,
         reason,
         requests: server.sum(|tally| &tally.requests),
         active: server.sum(|tally| &tally.active),
