@@ -1,4 +1,5 @@
 //! Requests and answers of every framing, over real sockets, as both sides see them.
+#![allow(clippy::unwrap_used, reason = "these are tests; what fails here names itself")]
 
 mod support;
 

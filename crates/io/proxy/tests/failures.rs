@@ -1,4 +1,5 @@
 //! What a client is told when it, a server, or time breaks the rules, and what is tried before that.
+#![allow(clippy::unwrap_used, reason = "these are tests; what fails here names itself")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Running it: reloads, drains, health checks, the admin pages, the control socket and the access log.
+#![allow(clippy::unwrap_used, reason = "these are tests; what fails here names itself")]
 
 mod support;
 
