@@ -59,7 +59,7 @@ struct Pool<'a> {
 struct Server<'a> {
     name: &'a str,
     address: String,
-    /// `up`, `ejected` or `down`.
+    /// `usable`, `ejected` or `down`.
     state: &'static str,
     reason: String,
     requests: u64,
@@ -77,9 +77,6 @@ struct Check {
     ago_ms: u64,
     took_ms: u64,
 }
-
-/// The state of a server that gets requests.
-const UP: &str = "up";
 
 /// The page.
 pub(crate) fn page(running: &Running) -> String {
@@ -126,7 +123,7 @@ fn listener<'a>(planned: &'a PlannedListener, pools: &'a [std::sync::Arc<PoolSha
 
 fn pool(pool: &PoolShared, now: Instant) -> Pool<'_> {
     let servers: Vec<_> = pool.servers.iter().map(|server| self::server(server, now)).collect();
-    let healthy = servers.iter().filter(|server| server.state == UP).count();
+    let healthy = servers.iter().filter(|server| server.state == Standing::Usable.as_str()).count();
     Pool { name: &pool.name, healthy, servers }
 }
 
@@ -140,7 +137,7 @@ fn server(server: &ServerShared, now: Instant) -> Server<'_> {
         let reason = format!("too many failures in a row at {ejected} of {} workers", server.tallies.len());
         (Standing::Ejected.as_str(), reason)
     } else {
-        (UP, format!("health check: {checked}"))
+        (Standing::Usable.as_str(), format!("health check: {checked}"))
     };
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Server {

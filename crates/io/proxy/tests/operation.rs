@@ -206,7 +206,7 @@ fn the_admin_pages_tell_what_is_going_on() {
     }
     let status: serde_json::Value = serde_json::from_str(&plane.admin("/status").1).unwrap();
     assert_eq!(status["version"], "1.2.3");
-    assert_eq!(status["pools"][0]["servers"][0]["state"], "up");
+    assert_eq!(status["pools"][0]["servers"][0]["state"], "usable");
     assert_eq!((&status["totals"]["requests"], &status["totals"]["server_errors"]), (&2.into(), &0.into()));
     assert!(status["totals"]["median_us"].as_u64().is_some_and(|us| us > 0), "{status}");
 }
