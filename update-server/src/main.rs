@@ -74,7 +74,8 @@ fn next_steps(folder: &std::path::Path, address: SocketAddr) -> String {
          export EVENKEEL_TOKEN_FILE={}          # copy it there; it opens everything\n  \
          evenkeel key new --role root --out root-key.json\n  \
          evenkeel key new --role targets --out targets-key.json\n  \
-         evenkeel key root --root-key root-key.json --targets-key targets-key.json --out root.json\n  \
+         mkdir metadata\n  \
+         evenkeel key root --root-key root-key.json --targets-key targets-key.json --out metadata/root.json\n  \
          evenkeel release sign BUNDLE --targets-key targets-key.json --metadata metadata\n  \
          evenkeel release publish BUNDLE --metadata metadata\n  \
          evenkeel device token                       # one for each device\n  \

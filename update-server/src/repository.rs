@@ -390,3 +390,87 @@ fn release_of(name: &TargetName, file: &TargetFile) -> Result<Option<ReleaseSumm
         hardware: release.hardware,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+    const BEGAN: WallTime = WallTime::from_unix_seconds(1_795_364_399);
+
+    /// A repository with empty targets metadata, signed by keys of its own.
+    fn published(folder: &Path) -> Repository {
+        let mut repository = Repository::open(folder, OnlineKeys::open(folder).unwrap()).unwrap();
+        let own = SigningKey::from_seed(&[1; 32]);
+        let header = |life| Header { version: 1, expires: BEGAN + life };
+        let root = Root::new(header(limits::ROOT_LIFETIME), |role| {
+            let key = match role {
+                RoleName::Root | RoleName::Targets => &own,
+                RoleName::Snapshot => &repository.keys.snapshot,
+                RoleName::Timestamp => &repository.keys.timestamp,
+            };
+            (vec![key.public().clone()], 1)
+        });
+        repository.publish_root(&signed(&root, &own).unwrap(), BEGAN).unwrap();
+        let targets =
+            Targets { header: header(limits::TARGETS_LIFETIME), targets: [].into(), delegations: None };
+        repository.publish_targets(&signed(&targets, &own).unwrap(), BEGAN).unwrap();
+        repository
+    }
+
+    fn versions(repository: &Repository) -> (u64, u64) {
+        let published = repository.published.as_ref().unwrap();
+        (published.snapshot.header.version, published.timestamp.header.version)
+    }
+
+    #[test]
+    fn snapshot_and_timestamp_are_signed_anew_before_they_expire() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut repository = published(folder.path());
+        for (at, expected) in [
+            (DAY / 2, (1, 1)),
+            (DAY / 2 + Duration::from_secs(1), (1, 2)),
+            (DAY, (1, 2)),
+            (DAY * 3, (1, 3)),
+            (DAY * 4, (2, 4)),
+        ] {
+            repository.renew(BEGAN + at).unwrap();
+            assert_eq!(versions(&repository), expected, "after {at:?}");
+            let published = repository.published.as_ref().unwrap();
+            published.timestamp.check_unexpired(BEGAN + at).unwrap();
+            published.snapshot.check_unexpired(BEGAN + at).unwrap();
+        }
+    }
+
+    #[test]
+    fn versions_are_never_signed_twice_also_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut repository = published(folder.path());
+        repository.renew(BEGAN + DAY * 4).unwrap();
+        assert_eq!(versions(&repository), (2, 2));
+        drop(repository);
+        let mut repository =
+            Repository::open(folder.path(), OnlineKeys::open(folder.path()).unwrap()).unwrap();
+        assert_eq!(versions(&repository), (2, 2));
+        repository.renew(BEGAN + DAY * 8).unwrap();
+        assert_eq!(versions(&repository), (3, 3));
+    }
+
+    /// I7: a crash before `timestamp.json` is renamed leaves the old repository, and the next attempt works.
+    #[test]
+    fn i7_a_publication_cut_short_is_as_if_it_had_not_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = published(folder.path());
+        let own = SigningKey::from_seed(&[1; 32]);
+        let header = Header { version: 2, expires: BEGAN + limits::TARGETS_LIFETIME };
+        let targets = signed(&Targets { header, targets: [].into(), delegations: None }, &own).unwrap();
+        repository.files.write(&MetadataName::versioned(2, RoleName::Targets), &targets).unwrap();
+        repository.files.write(&MetadataName::versioned(2, RoleName::Snapshot), b"half a snapshot").unwrap();
+        drop(repository);
+        let mut repository =
+            Repository::open(folder.path(), OnlineKeys::open(folder.path()).unwrap()).unwrap();
+        assert_eq!(versions(&repository), (1, 1));
+        repository.publish_targets(&targets, BEGAN).unwrap();
+        assert_eq!(versions(&repository), (3, 2));
+    }
+}

@@ -1,8 +1,8 @@
 //! What operators see: devices and rollouts as they stand.
 
 use evenkeel_protocol::{
-    DeviceCount, DeviceDetail, DeviceSummary, RolloutDetail, RolloutDevice, RolloutState, RolloutSummary,
-    Sentence, Standing, WaveStanding,
+    DeviceCount, DeviceDetail, DeviceState, DeviceSummary, RolloutDetail, RolloutDevice, RolloutState,
+    RolloutSummary, Sentence, Standing, WaveStanding,
 };
 use evenkeel_rollout::{Phase, Rollout, RolloutId, Turn};
 use evenkeel_units::{DeviceId, WallTime};
@@ -52,7 +52,7 @@ impl Engine {
                 id: *device,
                 name: self.devices.get(device).and_then(|record| record.name.clone()),
                 standing: standing(&member.phase),
-                reason: self.sentence(*device, plan.devices.get(device)),
+                reason: self.sentence(id, *device, plan.devices.get(device)),
             });
             WaveStanding {
                 wave: wave.clone(),
@@ -63,10 +63,12 @@ impl Engine {
         Ok(RolloutDetail { rollout: rollout_summary(rollout), waves: waves.collect() })
     }
 
-    fn sentence(&self, device: DeviceId, turn: Option<&Turn>) -> Sentence {
+    fn sentence(&self, rollout: RolloutId, device: DeviceId, turn: Option<&Turn>) -> Sentence {
         let text = match turn {
             Some(Turn::Wait(wait)) => wait.to_string(),
-            Some(Turn::UnderWay(sentence)) => self.at_work(device).unwrap_or_else(|| sentence.clone()),
+            Some(Turn::UnderWay(sentence)) => {
+                self.at_work(rollout, device).unwrap_or_else(|| sentence.clone())
+            }
             Some(Turn::Over(sentence)) => sentence.clone(),
             Some(Turn::Act(_)) => "is next".to_string(),
             None => "takes no part".to_string(),
@@ -74,12 +76,18 @@ impl Engine {
         Sentence::new(&text)
     }
 
-    /// What a device under way does, in its own words.
-    fn at_work(&self, device: DeviceId) -> Option<String> {
+    /// What a device under way does, in its own words; nothing before it has spoken of this rollout.
+    fn at_work(&self, rollout: RolloutId, device: DeviceId) -> Option<String> {
         let record = self.devices.get(&device)?;
-        let state = record.facts.as_ref().map(|facts| facts.state.to_string())?;
-        let step = record.last_report.as_ref().map(|last| last.report.step.to_string());
-        Some(step.filter(|_| state == "idle").unwrap_or(state))
+        let facts = record.facts.as_ref();
+        let state = facts.filter(|facts| facts.known == Some(rollout)).map(|facts| &facts.state);
+        let last = record.last_report.as_ref().map(|last| &last.report);
+        let step =
+            last.filter(|report| report.rollout == Some(rollout)).map(|report| report.step.to_string());
+        match state {
+            Some(state) if *state != DeviceState::Idle => Some(state.to_string()),
+            Some(_) | None => step,
+        }
     }
 }
 

@@ -171,7 +171,8 @@ fn rollout_card(detail: &RolloutDetail, most: Option<usize>, now: WallTime) -> M
                 (count_text(&rollout.count))
                 span.quiet.right { "failure budget: " (rollout.count.failed) " of " (rollout.failure_budget) " spent" }
             }
-            @for (index, wave) in detail.waves.iter().enumerate() {
+            @let waves = if most.is_some() && rollout.state == RolloutState::Finished { &[][..] } else { &detail.waves };
+            @for (index, wave) in waves.iter().enumerate() {
                 section.wave {
                     h4 { "Wave " (index + 1) " " span.quiet { (wave_text(&wave.wave)) " · " (count_text(&wave.count)) } }
                     (bar(&wave.count))

@@ -129,18 +129,14 @@ async fn malformed_and_huge_messages_are_refused() {
 async fn a_held_request_is_answered_within_a_second_of_the_rollout() {
     let (server, _publisher) = server_with(&["1.1.0"]).await;
     let device = server.new_device(1).await;
+    let facts = device.facts_held();
     let (held, started) = tokio::join!(
         async {
-            let orders = device.check_in(&server, &device.facts(), 30).await;
+            let orders = device.check_in(&server, &facts, 30).await;
             (orders, Instant::now())
         },
         async {
-            // The check-in counts as heard once the server holds it; then the rollout starts.
-            let seen = eventually("the check-in is held", || async {
-                let text = String::from_utf8(server.get("/").await.body.to_vec()).unwrap();
-                text.contains("idle").then_some(Instant::now())
-            });
-            seen.await;
+            server.shows("held open").await;
             let started = Instant::now();
             server.start_rollout("1.1.0", &["all"], 1).await.done(StatusCode::CREATED);
             started
@@ -174,11 +170,7 @@ async fn a_halted_rollout_takes_its_assignment_back_at_once() {
         DeviceState::Staging { done: evenkeel_units::ByteCount(1), total: evenkeel_units::ByteCount(2) };
     let busy = evenkeel_protocol::CheckIn { known: Some(RolloutId(1)), state: staging, ..device.facts() };
     let (orders, ()) = tokio::join!(device.check_in(&server, &busy, 30), async {
-        eventually("the device is seen staging", || async {
-            let text = String::from_utf8(server.get("/").await.body.to_vec()).unwrap();
-            text.contains("staging 50 %").then_some(())
-        })
-        .await;
+        server.shows("staging 50 %").await;
         let halted = server.post("/api/rollouts/1/halt", &serde_json::json!({"reason": "exam night"})).await;
         halted.done(StatusCode::OK);
     });

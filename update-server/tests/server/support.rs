@@ -71,6 +71,14 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn exit_status(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Kills the server and starts it again on the same data.
     pub(crate) fn restart(&mut self) {
         self.kill();
@@ -102,6 +110,15 @@ impl Server {
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
         self.send(Method::GET, path, &[], Bytes::new()).await
+    }
+
+    /// Waits until the overview shows `words`.
+    pub(crate) async fn shows(&self, words: &str) {
+        eventually(words, || async {
+            let text = String::from_utf8(self.get("/").await.body.to_vec()).unwrap();
+            text.contains(words).then_some(())
+        })
+        .await;
     }
 
     pub(crate) async fn operator(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Reply {
@@ -251,6 +268,11 @@ impl Device {
     pub(crate) fn facts_on(&self, version: &str, known: u32) -> CheckIn {
         let running = Running { version: version.parse().unwrap(), slot: Slot::B, root_hash: None };
         CheckIn { running, known: Some(RolloutId(known)), ..self.facts() }
+    }
+
+    /// What a device says that can be told apart on the page from its first check-in.
+    pub(crate) fn facts_held(&self) -> CheckIn {
+        CheckIn { state: DeviceState::BackingOff { reason: "held open".into() }, ..self.facts() }
     }
 
     pub(crate) fn nonce(&self) -> Nonce {

@@ -252,7 +252,7 @@ impl Planner<'_> {
             let hours = limits.longest_update.as_secs() / 3600;
             return failed(format!("started at {at} and not done within {hours} hours"));
         }
-        Turn::UnderWay(format!("under way since {at}"))
+        Turn::UnderWay(format!("told to take {release} at {at}"))
     }
 
     /// Whether the device has spoken since the halt and knows nothing of the rollout.

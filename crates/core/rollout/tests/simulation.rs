@@ -280,7 +280,7 @@ fn every_device_that_waits_says_why() {
         })
         .collect();
     let expected = [
-        "under way since 2026-11-22T16:19:59Z",
+        "told to take 1.1.0 at 2026-11-22T16:19:59Z",
         "waits for a device under way to be done: with 2 under way and 0 failed, one more could exceed the failure \
          budget of 2",
         "waits for its first check-in",
