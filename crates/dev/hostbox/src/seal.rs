@@ -25,10 +25,13 @@ pub(crate) struct Seal {
     out: PathBuf,
 }
 
-/// Makes both files. The salt is the digest of the image, so that the same image always has the same tree.
+/// Makes both files. The salt follows from version and image: the same inputs make the same tree,
+/// and two releases with one root image still have two root hashes, so that each is found in its own slot.
 pub(crate) fn seal(args: &Seal) -> anyhow::Result<()> {
     let image = fs::read(&args.root_image).with_context(|| args.root_image.display().to_string())?;
-    let salt = Salt::new(Digest::of(&image).as_bytes()).context("a digest is short enough for a salt")?;
+    let seed = format!("{} {}", args.version, Digest::of(&image));
+    let salt =
+        Salt::new(Digest::of(seed.as_bytes()).as_bytes()).context("a digest is short enough for a salt")?;
     let mut tree = TreeBuilder::new(Superblock::new(ByteCount(image.len() as u64), salt)?);
     let out = File::create(args.out.join("verity.img"))?;
     let mut written = Ok(());
