@@ -76,13 +76,15 @@ need_rust() {
 
 # Whether rustup has the toolchain `$1` with every component and target of rust-toolchain.toml.
 rust_is_complete() {
-    local wanted
+    local wanted targets components
     rustup run "$1" cargo --version >/dev/null 2>&1 || return 1
+    targets=$(rustup target list --installed --toolchain "$1") || return 1
+    components=$(rustup component list --installed --toolchain "$1") || return 1
     for wanted in $(toolchain_file targets); do
-        rustup target list --installed --toolchain "$1" | grep -qx "$wanted" || return 1
+        [[ $'\n'$targets$'\n' == *$'\n'"$wanted"$'\n'* ]] || return 1
     done
     for wanted in $(toolchain_file components); do
-        rustup component list --installed --toolchain "$1" | grep -q "^$wanted" || return 1
+        [[ $'\n'$components == *$'\n'"$wanted"* ]] || return 1
     done
 }
 
