@@ -117,6 +117,13 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_read_out_of_order_does_not_disturb_the_order() {
+        let mut queue = Queue::new(9, Duration::from_secs(5));
+        assert!(queue.enter(at(3), 'a').is_ok() && queue.enter(at(2), 'b').is_ok());
+        assert_eq!((queue.expire(at(7)), queue.next(at(7)), queue.next(at(7))), (None, Some('a'), Some('b')));
+    }
+
+    #[test]
     fn who_leaves_is_gone_and_leaves_the_order_to_the_others() {
         let mut queue = Queue::new(9, Duration::from_secs(5));
         let tickets: alloc::vec::Vec<_> = "abc".chars().filter_map(|w| queue.enter(at(0), w).ok()).collect();

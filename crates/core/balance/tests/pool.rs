@@ -1,6 +1,9 @@
 //! A pool's promises, each for any sequence of events: limits, bounds, fairness, and a way out of every state.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
 
 use evenkeel_balance::{
     Change, Failure, LocalCause, Opening, Outcome, Pick, Pool, Retry, ServerIndex, Standing, Tried, Verdict,
@@ -150,6 +153,29 @@ fn failures_in_a_row_leave_a_server_out_twice_as_long_each_time_until_it_proves_
 }
 
 #[test]
+fn one_success_after_a_return_is_not_yet_trust() {
+    let mut pool = pool("round-robin", &[1, 1], "[pool.ejection]\nbase_time=\"10s\"\n");
+    let server = index(&pool, 0);
+    fail(&mut pool, at(0), 0, 5);
+    pool.advance(at(10_000));
+    pool.judge(at(19_999), server, Outcome::Served);
+    fail(&mut pool, at(19_999), 0, 1);
+    assert_eq!(standings(&pool, at(19_999))[0], Standing::Ejected);
+}
+
+#[test]
+fn checks_that_pass_again_clear_what_failures_left() {
+    let mut pool = pool("round-robin", &[1, 1], "");
+    let server = index(&pool, 0);
+    fail(&mut pool, at(0), 0, 5);
+    pool.check(at(1), server, Verdict::Down);
+    pool.check(at(2), server, Verdict::Up);
+    assert_eq!(standings(&pool, at(2))[0], Standing::Usable);
+    fail(&mut pool, at(2), 0, 4);
+    assert_eq!(standings(&pool, at(2))[0], Standing::Usable);
+}
+
+#[test]
 fn a_success_between_failures_starts_the_count_again() {
     let mut pool = pool("round-robin", &[1, 1], "");
     for _ in 0..100 {
@@ -204,9 +230,6 @@ fn a_server_that_drains_gets_nothing_even_when_nobody_else_is_left() {
 
 #[test]
 fn a_server_that_comes_back_begins_with_a_tenth_of_its_share() {
-    let settings = config("round-robin", &[1, 1], "").pools()[0].clone();
-    let text = "slow_start=\"10s\"";
-    assert_eq!(settings.slow_start, Duration::ZERO, "the other tests do without {text}");
     let mut pool = ramping();
     let server = index(&pool, 0);
     pool.check(at(0), server, Verdict::Down);
@@ -217,12 +240,44 @@ fn a_server_that_comes_back_begins_with_a_tenth_of_its_share() {
     }
 }
 
+#[test]
+fn whoever_comes_back_or_is_new_begins_slowly() {
+    let share =
+        |pool: &Pool, now| pool.servers(now).map(|(_, status)| status.share.into()).collect::<Vec<u16>>();
+    let mut ejected = ramping();
+    fail(&mut ejected, at(0), 0, 5);
+    ejected.advance(at(10_000));
+    assert_eq!(share(&ejected, at(10_000)), [100, 1000]);
+
+    let mut drained = ramping();
+    let server = index(&drained, 0);
+    drained.drain(at(0), server);
+    drained.resume(at(1_000), server);
+    assert_eq!(share(&drained, at(6_000)), [500, 1000]);
+
+    let text = RAMPING.replace("10.0.0.2:80", "10.0.0.3:80");
+    let settings = Config::parse("t", &text).expect("a valid configuration").pools()[0].clone();
+    let reloaded = Pool::replacing(&ramping(), &settings, ONE_WORKER, at(1_000));
+    assert_eq!(share(&reloaded, at(1_000)), [1000, 100]);
+}
+
+#[test]
+fn workers_share_a_limit_so_that_none_is_left_without() {
+    let part = |workers, limit| {
+        let count = NonZeroUsize::new(workers).expect("at least one worker");
+        Worker { count, random: 0 }.part(NonZeroU32::new(limit).expect("a limit")).get()
+    };
+    assert_eq!([part(1, 256), part(3, 256), part(8, 3)], [256, 86, 1]);
+}
+
+const RAMPING: &str = "[[listener]]\nname=\"web\"\nbind=\"127.0.0.1:0\"\nmode=\"http\"\npool=\"app\"\n\
+    [[pool]]\nname=\"app\"\npolicy=\"round-robin\"\nslow_start=\"10s\"\n\
+    [[pool.server]]\nname=\"a\"\naddress=\"10.0.0.1:80\"\n[[pool.server]]\nname=\"b\"\naddress=\"10.0.0.2:80\"\n";
+
 /// Two equal servers that take 10 s to their full share.
 fn ramping() -> Pool {
-    let text = "[[listener]]\nname=\"web\"\nbind=\"127.0.0.1:0\"\nmode=\"http\"\npool=\"app\"\n[[pool]]\nname=\"app\"\n\
-                policy=\"round-robin\"\nslow_start=\"10s\"\n[[pool.server]]\nname=\"a\"\naddress=\"10.0.0.1:80\"\n\
-                [[pool.server]]\nname=\"b\"\naddress=\"10.0.0.2:80\"\n";
-    Pool::new(&Config::parse("t", text).expect("a valid configuration").pools()[0].clone(), ONE_WORKER, at(0))
+    let config = Config::parse("t", RAMPING).expect("a valid configuration");
+    Pool::new(&config.pools()[0], ONE_WORKER, at(0))
 }
 
 #[test]
@@ -250,6 +305,37 @@ fn a_request_is_tried_again_only_so_often_and_only_within_the_budget() {
     assert_eq!(pool.retry(at(0), &tried), Retry::Granted);
     tried.add(index(&pool, 2));
     assert_eq!(pool.retry(at(0), &tried), Retry::AttemptsSpent);
+}
+
+/// How many further tries are granted in a row.
+fn granted(pool: &mut Pool, now: Instant) -> usize {
+    let mut tried = Tried::NONE;
+    tried.add(index(pool, 0));
+    (0..10_000).take_while(|_| pool.retry(now, &tried) == Retry::Granted).count()
+}
+
+#[test]
+fn what_requests_pay_in_is_saved_up_to_a_bound_and_time_takes_nothing_away() {
+    let arrive = |pool: &mut Pool, requests, tried: &Tried| {
+        let server = index(pool, 0);
+        for _ in 0..requests {
+            pool.start(server, tried);
+            pool.finish(at(0), server, Outcome::Served);
+        }
+    };
+    let mut pool = pool("round-robin", &[1, 1], "");
+    assert_eq!(granted(&mut pool, at(0)), 10, "the floor of a second");
+    arrive(&mut pool, 1_000, &Tried::NONE);
+    assert_eq!(granted(&mut pool, at(500)), 100);
+    arrive(&mut pool, 1_000_000, &Tried::NONE);
+    assert_eq!(granted(&mut pool, at(500)), 1_000);
+
+    let mut tried = Tried::NONE;
+    tried.add(index(&pool, 1));
+    arrive(&mut pool, 1_000, &tried);
+    assert_eq!(granted(&mut pool, at(500)), 0, "a further try is not a request");
+    assert_eq!(granted(&mut pool, at(800)), 3, "the floor fills by ten a second");
+    assert_eq!(granted(&mut pool, at(60_000)), 10, "and not beyond");
 }
 
 /// Something that happens to a pool.
