@@ -6,8 +6,9 @@ use evenkeel_release::{
     ChunkIndex, ChunkVerifier, Contents, Head, HeadMeta, ImageKind, ImageMeta, LocalChunk, Manifest, Member,
     ReleaseError, ReleaseTarget, Source, custom, limits, reuse_plan, verity::tree_length,
 };
+use evenkeel_trust::TargetFile;
 use evenkeel_units::{ByteCount, Digest};
-use sample::{CHUNK, Sample, contents, gunzip, images, sample, target_of};
+use sample::{CHUNK, Sample, contents, gunzip, images, sample, target_of, target_with};
 
 fn head(sample: &Sample) -> (Head, Vec<u8>) {
     let length = usize::try_from(sample.head.length.0).expect("small");
@@ -78,6 +79,14 @@ fn a_head_that_claims_to_be_too_long_is_not_fetched() {
         let custom = custom(&sample.manifest, head);
         let target = target_of("evenkeel-1.1.0.bundle", &sample.bytes, Some(custom));
         assert_eq!(ReleaseTarget::of(target).is_ok(), accepted, "{head:?}");
+    }
+    // In a bundle that is long enough for it.
+    let most = limits::member(limits::HEAD_PLAIN);
+    for (length, accepted) in [(most, true), (ByteCount(most.0 + 1), false)] {
+        let custom = custom(&sample.manifest, HeadMeta { length, ..longest });
+        let file = TargetFile { length: limits::IMAGE, sha256: Digest::of(b""), custom: Some(custom) };
+        let target = target_with("evenkeel-1.1.0.bundle", file);
+        assert_eq!(ReleaseTarget::of(target).is_ok(), accepted, "{length}");
     }
 }
 

@@ -102,13 +102,18 @@ pub(crate) fn sample() -> Sample {
 
 /// A verified target with this `custom` object.
 pub(crate) fn target_of(name: &str, bytes: &[u8], custom: Option<Value>) -> VerifiedTarget {
+    let file = TargetFile { length: ByteCount(bytes.len() as u64), sha256: Digest::of(bytes), custom };
+    target_with(name, file)
+}
+
+/// A verified target that says this of its file.
+pub(crate) fn target_with(name: &str, file: TargetFile) -> VerifiedTarget {
     let key = SigningKey::from_seed(&[1; 32]);
     let header = Header { version: 1, expires: WallTime::from_unix_seconds(u64::MAX) };
     let root = Root::new(header, |_: RoleName| (vec![key.public().clone()], 1));
     let mut draft = Draft::new(&root).expect("plain");
     draft.sign(&key);
     let root = Verified::anchor(&draft.to_bytes()).expect("a good root");
-    let file = TargetFile { length: ByteCount(bytes.len() as u64), sha256: Digest::of(bytes), custom };
     let name: evenkeel_trust::TargetName = name.parse().expect("a name");
     let targets = Targets { header, targets: BTreeMap::from([(name.clone(), file)]), delegations: None };
     let mut draft = Draft::new(&targets).expect("plain");
