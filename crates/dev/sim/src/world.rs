@@ -222,15 +222,17 @@ impl<'a> World<'a> {
     /// One start: the loader's choice, the slot that belongs to it, then the machine.
     fn start(&mut self, before: Version, release: Version) -> Result<End, PowerCut> {
         let selection = self.disk.entries().select().expect("I3: an entry to start");
+        let version = selection.start.version;
+        assert!(version == before || version == release, "I3: the old or the new release, not {version}");
+        let on_trial = version == release && version != before;
+        if on_trial {
+            // The loader's own renaming uses up a try, also when power fails in it.
+            self.cuts_on_trial += 1;
+        }
         if let Some(change) = selection.count {
             self.disk.change(change)?;
         }
-        let version = selection.start.version;
-        assert!(version == before || version == release, "I3: the old or the new release, not {version}");
         let running = self.find_slot(version);
-        if version == release && version != before {
-            self.cuts_on_trial += 1;
-        }
         let images = |world: &Self| {
             [PlaceName::Root(running.slot), PlaceName::Verity(running.slot)]
                 .map(|p| world.disk.read(p).to_vec())
@@ -238,7 +240,7 @@ impl<'a> World<'a> {
         let at_start = images(self);
         let end = self.run(running);
         assert_eq!(images(self), at_start, "I1: the running slot was written");
-        if matches!(end, Ok(End::Restart | End::Rest)) && version == release && version != before {
+        if matches!(end, Ok(End::Restart | End::Rest)) && on_trial {
             self.cuts_on_trial -= 1;
         }
         end
