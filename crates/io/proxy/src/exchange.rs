@@ -13,7 +13,7 @@ use crate::{
     answer::{self, Own},
     client::{Client, is_head},
     content::Content,
-    pool::{Lease, Reuse, Server, Unserved, deadline},
+    pool::{Kept, Lease, Reuse, Server, Unserved, deadline},
     request::{ClientFault, Request},
     scratch::{self, SCRATCH_BYTES, Scratch},
     socket::Read,
@@ -76,13 +76,19 @@ pub(crate) async fn run(client: &mut Client, mut request: Request) -> After {
     let mut tried = Tried::NONE;
     let mut reuse = Reuse::Allowed;
     loop {
-        let kept = if reuse == Reuse::Allowed { pool.kept(request.started, &tried) } else { None };
+        let kept = match reuse {
+            Reuse::Allowed => pool.kept(request.started, &tried),
+            Reuse::Fresh => Kept::Wait,
+        };
         let (lease, mut server) = match kept {
-            Some(found) => found,
-            None => match Box::pin(pool.obtain(&mut tried, &client.watch, reuse)).await {
-                Ok(found) => found,
-                Err(unserved) => return Box::pin(unserve(client, &request, unserved)).await,
-            },
+            Kept::Connection(lease, server) => (lease, server),
+            Kept::Place(_) | Kept::Wait => {
+                let place = if let Kept::Place(lease) = kept { Some(lease) } else { None };
+                match Box::pin(pool.obtain(place, &mut tried, &client.watch, reuse)).await {
+                    Ok(found) => found,
+                    Err(unserved) => return Box::pin(unserve(client, &request, unserved)).await,
+                }
+            }
         };
         let broken = match converse(client, &mut request, &mut server).await {
             Ok(answer) => {

@@ -123,15 +123,18 @@ impl PoolState {
         &self.shared.servers[server.position()].tallies[self.worker]
     }
 
-    /// A server with a kept connection, when one is next and nobody has to wait: the short way.
-    pub(crate) fn kept(self: &Rc<Self>, now: Instant, tried: &Tried) -> Option<(Lease, Server)> {
+    /// The next server, when nobody has to wait: the short way.
+    pub(crate) fn kept(self: &Rc<Self>, now: Instant, tried: &Tried) -> Kept {
         if !self.queue.borrow().is_empty() {
-            return None;
+            return Kept::Wait;
         }
         self.sync(now);
-        let Pick::Server(index) = self.balance.borrow_mut().pick(now, tried) else { return None };
-        let socket = self.pop(index, now)?;
-        Some((self.lease(index, tried), Server::new(socket, true)))
+        let Pick::Server(index) = self.balance.borrow_mut().pick(now, tried) else { return Kept::Wait };
+        let lease = self.lease(index, tried);
+        match self.pop(index, now) {
+            Some(socket) => Kept::Connection(lease, Server::new(socket, true)),
+            None => Kept::Place(lease),
+        }
     }
 
     /// The most recently used connection that is still silent (last in, first out: the rest may grow old).
@@ -154,10 +157,11 @@ impl PoolState {
         Lease { pool: Rc::clone(self), server: index, outcome: Outcome::ClientGone }
     }
 
-    /// A server and a connection to it, after waiting for both when need be; servers that cannot be reached
-    /// are added to `tried`.
+    /// A server and a connection to it, after waiting for both when need be, beginning with `place` when that
+    /// was found already; servers that cannot be reached are added to `tried`.
     pub(crate) async fn obtain(
         self: &Rc<Self>,
+        mut place: Option<Lease>,
         tried: &mut Tried,
         watch: &Watch,
         reuse: Reuse,
@@ -165,11 +169,12 @@ impl PoolState {
         let asked = self.clock.now();
         let mut last = None;
         loop {
-            let mut lease = match self.wait_for_room(tried, watch).await {
-                Ok(lease) => lease,
-                // What the servers said is worth more to who asks than that none is left.
-                Err(unserved) => return Err(last.map_or(unserved, Unserved::Connect)),
+            let found = match place.take() {
+                Some(lease) => Ok(lease),
+                None => self.wait_for_room(tried, watch).await,
             };
+            // What the servers said is worth more to who asks than that none is left.
+            let mut lease = found.map_err(|unserved| last.map_or(unserved, Unserved::Connect))?;
             let now = self.clock.now();
             let queued = now.since(asked);
             if reuse == Reuse::Allowed
@@ -320,6 +325,16 @@ impl Drop for PoolState {
             idle.borrow().iter().for_each(|_| server.tallies[self.worker].idle.down());
         }
     }
+}
+
+/// What the short way to a server gave.
+pub(crate) enum Kept {
+    /// A place at a server and a connection that was kept.
+    Connection(Lease, Server),
+    /// A place at a server, to which a connection must be made.
+    Place(Lease),
+    /// No place: who asks must wait.
+    Wait,
 }
 
 /// Whether a connection that carried a request before will do.

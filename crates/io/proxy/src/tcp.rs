@@ -10,7 +10,7 @@ use crate::{client::Client, pool::Reuse, splice};
 pub(crate) async fn serve(client: Client) {
     let route = client.listening.route();
     let mut tried = Tried::NONE;
-    let found = Box::pin(route.pool.obtain(&mut tried, &client.watch, Reuse::Fresh)).await;
+    let found = Box::pin(route.pool.obtain(None, &mut tried, &client.watch, Reuse::Fresh)).await;
     let Ok((lease, server)) = found else {
         client.socket.reset_on_close();
         return;

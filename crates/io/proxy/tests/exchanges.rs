@@ -38,6 +38,24 @@ fn requests_are_spread_over_the_servers_by_turns() {
 }
 
 #[test]
+fn servers_that_close_after_each_answer_take_turns_too() {
+    let once = |name: &'static [u8]| {
+        server(move |mut peer| {
+            if peer.head().is_some() {
+                let answer =
+                    [b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\n", name].concat();
+                peer.stream.write_all(&answer).unwrap();
+            }
+        })
+    };
+    let plane = Plane::start(&config("http", &[once(b"a"), once(b"b")], "", ""), 1);
+    let mut client = plane.client();
+    let mut names: Vec<_> = (0..6).map(|_| client.get("/").body).collect();
+    names.sort();
+    assert_eq!(names.concat(), b"aaabbb");
+}
+
+#[test]
 fn pipelined_requests_are_answered_in_order() {
     let plane = Plane::http(
         &[answering(|head, body| ok(&[head.lines().next().unwrap().as_bytes(), body].concat()))],
