@@ -1,5 +1,5 @@
-# The root as Debian's packages make it, and the box's root made of it: pruned, with our files, units and modules. Both
-# are the same in every release built from them and are cached as tar files. Sourced by scripts/image.
+# The root as Debian's packages make it, and the box's root made of it: pruned, with our files, units and modules, as an
+# erofs image. Both are the same in every release built from them and are cached. Sourced by scripts/image.
 set -euo pipefail
 
 # Sets BASE_TAR: the root's packages, unpacked and configured.
@@ -13,14 +13,17 @@ make_base() {
     mv "$1.tar" "$1"
 }
 
-# Sets ROOT_TAR: everything of a release's root but what names the release and our own programs.
+# Options of every erofs image. zstd makes it a third smaller than lz4 at the same CPU time of a boot.
+EROFS=(--quiet "-zzstd,3" -C65536 -T "$SOURCE_DATE_EPOCH")
+
+# Sets ROOT_IMAGE: everything of a release's root but what names the release and our own programs.
 prepare_root() {
     local key
     prepare_base
     key=$(RECIPE="$(basename "$BASE_TAR") $(basename "$KERNEL") $(overlay_digest)" recipe_key \
         "$IMAGE/root.prune" "$IMAGE/root.mask" "$IMAGE/build/base.sh")
-    ROOT_TAR=$CACHE/root-$key.tar
-    cached "${ROOT_TAR##*/}" make_root
+    ROOT_IMAGE=$CACHE/root-$key.img
+    cached "${ROOT_IMAGE##*/}" make_root
 }
 
 # A digest of all names, modes and contents of files below image/root.
@@ -42,7 +45,9 @@ make_root() {
     : >"$root/etc/machine-id"
     enable_units "$root"
     mask_units "$root"
-    pack "$root" . --xattrs >"$1"
+    grep -qx ID=debian "$root/usr/lib/os-release" || die 'the base root has no usr/lib/os-release to be replaced'
+    in_tools "$1.d" mkfs.erofs "${EROFS[@]}" -U "$(uuid_of root)" root.img root
+    mv "$1.d/root.img" "$1"
     rm -rf "$1.d"
 }
 

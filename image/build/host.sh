@@ -75,6 +75,13 @@ pack() {
     tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --numeric-owner "$@" -cf - -C "$folder" "$part"
 }
 
+# A UUID that belongs to the text $1: the first 128 bits of its SHA-256 in the form of version 8 (RFC 9562 §5.8).
+uuid_of() {
+    local hex
+    hex=$(printf 'evenkeel %s' "$1" | sha256sum | cut -c1-32)
+    printf '%s-%s-8%s-a%s-%s\n' "${hex:0:8}" "${hex:8:4}" "${hex:13:3}" "${hex:17:3}" "${hex:20:12}"
+}
+
 # The first 16 digits of the SHA-256 over the given files and the text in $RECIPE: what a cached result was made from.
 recipe_key() {
     { printf '%s' "${RECIPE:-}"; cat "$@"; } | sha256sum | cut -c1-16

@@ -8,21 +8,11 @@ set -euo pipefail
 readonly KERNEL_PARAMETERS='console=tty0 console=ttyS0,115200 TERM=dumb panic=5 loglevel=4 no_timer_check
     lsm=lockdown,capability,landlock,yama,bpf'
 
-# A UUID that belongs to the text $1: the first 128 bits of its SHA-256 in the form of version 8 (RFC 9562 §5.8).
-uuid_of() {
-    local hex
-    hex=$(printf 'evenkeel %s' "$1" | sha256sum | cut -c1-32)
-    printf '%s-%s-8%s-a%s-%s\n' "${hex:0:8}" "${hex:8:4}" "${hex:13:3}" "${hex:17:3}" "${hex:20:12}"
-}
-
 # Builds release $VERSION into the folder $1: root.img, verity.img, uki.efi, root-hash.
 build_release() {
     local out=$1 work=$1/.work
     rm -rf "$work"
     mkdir -p "$work/root"
-    stage_begin
-    assemble_root "$work/root"
-    stage_done "root $VERSION"
     stage_begin
     root_image "$work"
     stage_done "root image $VERSION" "$(size_of "$work/root.img")"
@@ -38,17 +28,22 @@ build_release() {
     rm -rf "$work"
 }
 
-# Lays the cached root out in $1 and adds what this release is: programs, trusted root, name.
-assemble_root() {
-    local root=$1
-    tar -xf "$ROOT_TAR" --xattrs --xattrs-include='*' -C "$root"
-    install -m 755 "$PROXY" "$root/usr/bin/evenkeel-proxy"
-    install -m 755 "$BIN_DIR/evenkeel-agent" "$BIN_DIR/evenkeel" "$root/usr/bin"
+# The cached root with what this release is laid over it: programs, trusted root, name. Appended to the image, so that all
+# else stays where it is: a box that has one release needs only the appended part of the next.
+root_image() {
+    mkdir -p "$1/root/usr/bin" "$1/root/usr/lib" "$1/root/usr/share/evenkeel"
+    install -m 755 "$PROXY" "$1/root/usr/bin/evenkeel-proxy"
+    install -m 755 "$BIN_DIR/evenkeel-agent" "$BIN_DIR/evenkeel" "$1/root/usr/bin"
     if [ -n "$TRUSTED_ROOT" ]; then
-        install -m 644 "$TRUSTED_ROOT" "$root/usr/share/evenkeel/root.json"
+        install -m 644 "$TRUSTED_ROOT" "$1/root/usr/share/evenkeel/root.json"
     fi
-    os_release >"$root/usr/lib/os-release"
-    ln -sfn ../usr/lib/os-release "$root/etc/os-release"
+    os_release >"$1/root/usr/lib/os-release"
+    chmod -R u=rwX,go=rX "$1/root"
+    pack "$1/root" . --owner=0 --group=0 >"$1/release.tar"
+    cp "$ROOT_IMAGE" "$1/root.img"
+    in_tools "$1" mkfs.erofs "${EROFS[@]}" -U "$(uuid_of root)" --incremental=data --tar=f root.img release.tar
+    # dm-verity hashes whole blocks.
+    truncate -s %4096 "$1/root.img"
 }
 
 # The name of the release as os-release(5); systemd-boot sorts boot entries by it.
@@ -62,15 +57,6 @@ VERSION_ID=$VERSION
 IMAGE_ID=evenkeel
 IMAGE_VERSION=$VERSION
 EOF
-}
-
-# erofs with zstd: a third smaller than lz4 at the same CPU time of a boot. Whole directories in a fixed order.
-root_image() {
-    in_tools "$1" mkfs.erofs --quiet -zzstd,3 -C65536 -Ededupe,fragments -T "$SOURCE_DATE_EPOCH" -U "$(uuid_of root)" \
-        --workers=2 root.img root
-    rm -rf "$1/root"
-    # dm-verity hashes whole blocks.
-    truncate -s %4096 "$1/root.img"
 }
 
 verity_tree() {
