@@ -25,7 +25,7 @@ pub struct Machine {
     pub(crate) orders: Option<Option<Assignment>>,
     /// The assignment that was taken up since the start and is not done with.
     pub(crate) taken: Option<Assignment>,
-    /// Failures since the last progress, and how many of them were doubtful.
+    /// Failures since the last progress, and doubtful ones since the orders changed.
     pub(crate) failures: u32,
     pub(crate) doubts: u32,
     /// What failed last, so that it is reported once and not at every attempt.

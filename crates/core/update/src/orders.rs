@@ -21,8 +21,8 @@ const FIRST_WAIT_DOUBTFUL: Duration = Duration::from_secs(10);
 /// Longest wait: five minutes, so that a fleet is back soon after the server is.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// Attempts at doubtful bytes before the release is refused: 10 + 20 + 40 + 80 s, enough to outlive a
-/// cache on the way and to be told from a cable.
+/// Doubtful bytes in one release before it is refused, however much went well in between: with waits of 10 s and
+/// more between them enough to outlive a cache on the way, and to be told from a cable.
 const DOUBT_LIMIT: u32 = 5;
 
 impl Machine {

@@ -115,8 +115,8 @@ impl Machine {
 
     pub(crate) fn flushed(&mut self, mut stage: Stage) {
         stage.unflushed = 0;
-        // Progress is what ends a row of failures.
-        (self.failures, self.doubts, self.last_failure) = (0, 0, Sentence::default());
+        // Progress ends a row of failures. Doubts stay: a disk that fails makes progress each time.
+        (self.failures, self.last_failure) = (0, Sentence::default());
         let before = match &mut self.record.phase {
             Phase::Staging(staging) => {
                 staging.chunks = stage.chunks;

@@ -131,6 +131,16 @@ impl Disk {
         Ok(())
     }
 
+    /// Spoils a byte of a place, as a disk does that is failing.
+    pub fn spoil(&mut self, name: PlaceName) {
+        let chance = usize::try_from(self.random.next() >> 1).unwrap_or(0);
+        let place = self.places.entry(name).or_default();
+        let length = place.durable.len().max(1);
+        if let Some(byte) = place.durable.get_mut(chance % length) {
+            *byte = !*byte;
+        }
+    }
+
     /// The durable bytes of a place.
     #[must_use]
     pub fn read(&self, name: PlaceName) -> &[u8] {

@@ -32,6 +32,9 @@ const OPERATIONS: u64 = 120;
 /// Operations of a start up to its verdict: count the start, write and flush the record, bless or condemn.
 const FIRST_OPERATIONS: u64 = 4;
 
+/// Flushes in a thousand after which a byte is not what was written.
+const SPOILT: u64 = 5;
+
 /// Inputs in one start, at most: far more than an update takes, so that running in circles is found.
 const INPUTS: u32 = 5_000;
 
@@ -341,6 +344,9 @@ impl<'a> World<'a> {
             Effect::Flush { slot } => {
                 for place in places(slot) {
                     self.disk.flush(place)?;
+                    if self.random.chance(SPOILT) {
+                        self.disk.spoil(place);
+                    }
                 }
             }
             Effect::ReadBack { slot } => {
