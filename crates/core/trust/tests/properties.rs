@@ -3,10 +3,11 @@
 mod repository;
 
 use evenkeel_trust::{
-    Draft, KeyFile, Object, RoleName, SigningKey, Snapshot, Targets, Timestamp, TrustedSet, Value, Verified,
+    Draft, KeyFile, Object, Refresh, RoleName, SigningKey, Snapshot, Step, Targets, Timestamp, TrustedSet,
+    Value, Verified,
 };
 use proptest::prelude::*;
-use repository::{Server, fresh, key, refresh, root, signed, targets};
+use repository::{NOW, Server, fresh, key, root, signed, targets};
 
 /// JSON values as deep and wide as metadata is.
 fn value(text: &'static str) -> impl Strategy<Value = Value> {
@@ -99,16 +100,22 @@ proptest! {
 #[test]
 fn any_flipped_bit_of_any_metadata_file_is_refused() {
     let honest = Server::at(3);
+    let mut refresh = Refresh::start(fresh(), NOW);
     let mut flipped = 0;
-    for (name, bytes) in &honest.files {
+    while let Step::Fetch(request) = refresh.step() {
+        let Some(bytes) = honest.files.get(&request.name) else {
+            refresh.on_missing().expect("the chain of roots ends");
+            continue;
+        };
+        let mut damaged = bytes.clone();
         for bit in 0..bytes.len() * 8 {
-            let mut server = honest.clone();
-            let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            server.put(name, damaged);
-            assert!(refresh(fresh(), &server).is_err(), "bit {bit} of {name}");
+            assert!(refresh.on_bytes(&damaged).is_err(), "bit {bit} of {}", request.name);
+            assert_eq!(refresh.step(), Step::Fetch(request.clone()), "a refusal changes nothing");
+            damaged[bit / 8] ^= 1 << (bit % 8);
             flipped += 1;
         }
+        refresh.on_bytes(bytes).expect("an honest server");
     }
     assert!(flipped > 10_000, "{flipped}");
 }
