@@ -138,9 +138,16 @@ pub(crate) fn named(name: &'static str) -> SocketAddr {
     answering(move |_, _| ok(name.as_bytes()))
 }
 
-/// An address where nobody listens.
+/// An address where nobody listens: kept until the process ends, so that no other test is given it. A data plane
+/// may bind it all the same, for it shares its ports.
 pub(crate) fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.set_reuse_port(true).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(socket);
+    address
 }
 
 /// A 200 with this content.
