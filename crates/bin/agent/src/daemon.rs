@@ -58,6 +58,8 @@ struct Daemon {
     check_in: watch::Sender<CheckIn>,
     view: watch::Sender<View>,
     wake: Option<Instant>,
+    /// What is given out before this is set was logged before the restart.
+    logs_reports: bool,
     inputs: Inputs,
 }
 
@@ -102,7 +104,17 @@ impl Daemon {
         });
         let inputs = Inputs { answers, heard, delivered, cleared };
         let config = config.clone();
-        Ok(Self { machine, config, effects, reports, check_in, view, wake: None, inputs })
+        Ok(Self {
+            machine,
+            config,
+            effects,
+            reports,
+            check_in,
+            view,
+            wake: None,
+            logs_reports: false,
+            inputs,
+        })
     }
 
     async fn live(mut self, mut left: mpsc::Receiver<Leave>) -> anyhow::Result<ExitCode> {
@@ -154,13 +166,16 @@ impl Daemon {
             match output {
                 Output::Do(effect) => self.effects.send(effect).await.context("the shell has ended")?,
                 Output::Report(report) => {
-                    log(&report);
+                    if self.logs_reports {
+                        log(&report);
+                    }
                     // Without a conversation there is nobody to tell; the machine keeps the report.
                     let _ = self.reports.send(report);
                 }
                 Output::Wake(at) => self.wake = Some(at),
             }
         }
+        self.logs_reports = true;
         let check_in = check_in_of(&self.machine, &self.config)?;
         self.check_in.send_if_modified(|current| replace(current, check_in));
         let view = view_of(&self.machine);
