@@ -27,6 +27,8 @@ pub(super) struct DeviceRecord {
     pub(super) enrolled: WallTime,
     pub(super) last_seen: Option<WallTime>,
     pub(super) facts: Option<CheckIn>,
+    /// Since when it has told these facts, but for progress.
+    pub(super) facts_since: Option<WallTime>,
     pub(super) last_report: Option<ReceivedReport>,
     /// Reports received so far; their keys count with it, so that gaps in the device's numbers leave none behind.
     pub(super) reports: u64,
@@ -51,6 +53,7 @@ impl DeviceRecord {
             running: facts.map(|facts| facts.running.version),
             machine: facts.map_or(Machine::AtRest, |facts| machine(&facts.state)),
             heard: self.last_seen,
+            told: self.facts_since,
             known: facts.and_then(|facts| facts.known),
             refused: facts.map(|facts| facts.refused.clone()).unwrap_or_default(),
             elsewhere,
@@ -152,6 +155,7 @@ impl Engine {
             enrolled: now,
             last_seen: None,
             facts: None,
+            facts_since: None,
             last_report: None,
             reports: 0,
         };
@@ -198,7 +202,8 @@ impl Engine {
         let record = self.devices.get(&device).ok_or(EngineError::DeviceUnknown(device))?;
         let was_reachable = record.for_planner(None).is_reachable(now);
         let same = record.facts.as_ref().is_some_and(|earlier| same_facts(earlier, &facts));
-        let record = DeviceRecord { last_seen: Some(now), facts: Some(facts), ..record.clone() };
+        let facts_since = record.facts_since.filter(|_| same).or(Some(now));
+        let record = DeviceRecord { last_seen: Some(now), facts: Some(facts), facts_since, ..record.clone() };
         if !same {
             let mut batch = Batch::default();
             batch.put(Table::Device, device_key(device), to_stored(&record)?);

@@ -12,6 +12,11 @@ use crate::RolloutId;
 /// A device speaks at least every 60 s, for no request is held longer; three in a row may be lost: 180 s.
 pub const REACHABLE_FOR: Duration = Duration::from_secs(180);
 
+/// How long a device's report may take after its check-in has told the same already.
+///
+/// Both are sent when the box is up again. A report that fails once is repeated within seconds: 30 s.
+pub const REPORT_GRACE: Duration = Duration::from_secs(30);
+
 /// Every device that there is, and since when anybody has been there to hear them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fleet {
@@ -30,6 +35,8 @@ pub struct Device {
     pub machine: Machine,
     /// When it was last heard from.
     pub heard: Option<WallTime>,
+    /// Since when it has told what it tells now.
+    pub told: Option<WallTime>,
     /// The assignment it knows of.
     pub known: Option<RolloutId>,
     /// Releases that it does not try again by itself.
@@ -52,6 +59,13 @@ impl Device {
     #[must_use]
     pub fn is_reachable(&self, now: WallTime) -> bool {
         self.heard.is_some_and(|heard| now.since(heard) <= REACHABLE_FOR)
+    }
+
+    /// Whether the device has come back from `release` for so long that its report must be lost.
+    #[must_use]
+    pub fn has_come_back_from(&self, release: Version, now: WallTime) -> bool {
+        let long_ago = self.told.is_some_and(|told| now.since(told) >= REPORT_GRACE);
+        self.refused.contains(&release) && long_ago
     }
 
     /// Whether the device runs `release` and has settled on it.

@@ -14,7 +14,7 @@ mod plan;
 mod rollout;
 mod wave;
 
-pub use fleet::{Device, Fleet, Machine, REACHABLE_FOR};
+pub use fleet::{Device, Fleet, Machine, REACHABLE_FOR, REPORT_GRACE};
 pub use plan::{Plan, Turn, Wait, plan};
 pub use rollout::{
     Applied, BeginError, Event, FailureBudget, Halt, Limits, Member, Phase, Policy, Rollout, RolloutId,

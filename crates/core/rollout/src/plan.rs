@@ -237,7 +237,7 @@ impl Planner<'_> {
         if facts.is_some_and(|facts| facts.has_settled_on(release)) {
             return Turn::Act(Event::Succeeded { device, at: now });
         }
-        if facts.is_some_and(|facts| facts.refused.contains(&release)) {
+        if facts.is_some_and(|facts| facts.has_come_back_from(release, now)) {
             return failed(format!("came back from {release} and does not try it again"));
         }
         if facts.is_some_and(|facts| self.never_began(facts)) {

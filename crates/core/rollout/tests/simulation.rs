@@ -200,6 +200,7 @@ fn first_facts(b: &Box) -> Device {
         running: b.appears.map(|_| running),
         machine: Machine::AtRest,
         heard: (b.appears == Some(0)).then_some(BEGAN),
+        told: Some(BEGAN),
         known: None,
         refused: if matches!(b.nature, Nature::RefusedIt) { vec![NEW] } else { vec![] },
         elsewhere: None,
@@ -215,6 +216,9 @@ fn update(device: DeviceId, b: &Box, facts: &mut Device, steps: u64, at: WallTim
             Event::Succeeded { device, at }
         }
         Nature::RollsBack(after) if steps >= u64::from(after) => {
+            if facts.refused.is_empty() {
+                facts.told = Some(at);
+            }
             facts.refused = vec![NEW];
             Event::Failed { device, at, reason: "it answered 500".into() }
         }
@@ -345,4 +349,19 @@ fn a_server_that_was_away_does_not_blame_the_devices() {
     world.now = world.now + LIMITS.silence + STEP;
     world.execute().unwrap();
     assert_eq!(world.rollout.failures(), 1);
+}
+
+/// A check-in may overtake the report that says why.
+#[test]
+fn a_device_that_came_back_has_time_to_report_why() {
+    let sick = Box { nature: Nature::RollsBack(1), appears: Some(0), reports: false };
+    let mut world = World::new(&[sick], &[Wave::ALL], 1);
+    world.execute().unwrap();
+    world.live();
+    world.execute().unwrap();
+    assert_eq!((world.rollout.failures(), world.rollout.under_way()), (0, 1));
+    world.live();
+    world.execute().unwrap();
+    let halt = world.rollout.halt.clone().unwrap();
+    assert!(halt.reason.ends_with("came back from 1.1.0 and does not try it again"), "{}", halt.reason);
 }
