@@ -53,13 +53,15 @@ impl BoxUnderStory for HostBox {
         };
         let out = self.releases.join(version);
         fs::create_dir_all(&out)?;
-        let tree = out.join("root.img");
+        let (tree, named) = (out.join("root.img"), out.join("version"));
+        write(&named, version)?;
         pack(
             &tree,
             &[
                 (self.bin_dir.join("evenkeel-agent"), "usr/bin/evenkeel-agent", 0o755),
                 (self.bin_dir.join(proxy), "usr/bin/evenkeel-proxy", 0o755),
                 (trusted_root.to_owned(), "usr/share/evenkeel/root.json", 0o644),
+                (named, "usr/share/evenkeel/version", 0o644),
             ],
         )?;
         run(self

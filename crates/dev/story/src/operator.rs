@@ -102,7 +102,7 @@ impl Operator {
             "1",
             "--json",
         ])?;
-        Ok(started["id"].as_str().context("a started rollout has an id")?.to_owned())
+        Ok(started["rollout"]["id"].as_u64().context("a started rollout has an id")?.to_string())
     }
 
     /// The rollout as the server shows it.
