@@ -166,7 +166,9 @@ impl Plot {
                 Err(error) => Seen::NotYet(format!("{error:#}")),
             })
         })?;
+        let subject = &mut self.subject;
         self.progress.wait("box enrolled", BOOT, || {
+            subject.still_on()?;
             let Some(id) = only_device(&operator.devices()?)? else {
                 return Ok(Seen::NotYet("no device".to_owned()));
             };
