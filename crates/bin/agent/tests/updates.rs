@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
 use evenkeel_protocol::{RolloutId, Step};
 use evenkeel_sim::release::Recipe;
 use evenkeel_units::Slot;
@@ -160,4 +162,17 @@ fn orders_that_are_taken_back_before_the_restart_are_dropped() {
     server.change(|state| state.assignment = None);
     server.wait_report("the withdrawal", |step| *step == Step::Withdrawn);
     assert_eq!(test_box.entries(), ["evenkeel_1.0.0.efi"]);
+}
+
+#[test]
+fn the_agent_ends_cleanly_when_asked_and_its_key_is_its_own() {
+    let server = Server::start();
+    let mut test_box = TestBox::new(&server);
+    test_box.start();
+    server.wait("a check-in", |state| !state.check_ins.is_empty());
+    assert!(test_box.path("run/agent.sock").exists());
+    assert_eq!(test_box.stop_agent(), Some(0));
+    assert!(!test_box.path("run/agent.sock").exists());
+    let key = fs::metadata(test_box.path("data/device-key")).unwrap();
+    assert_eq!((key.permissions().mode() & 0o777, key.len()), (0o600, 32));
 }

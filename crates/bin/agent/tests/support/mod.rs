@@ -148,6 +148,14 @@ impl TestBox {
         assert_eq!(status.code(), Some(RESTART_STATUS.into()), "{}", self.log());
     }
 
+    /// Asks the agent to end, and gives its exit code.
+    pub(crate) fn stop_agent(&mut self) -> Option<i32> {
+        let mut agent = self.agent.take().expect("an agent");
+        let asked = Command::new("kill").args(["-TERM", &agent.id().to_string()]).status().unwrap();
+        assert!(asked.success());
+        agent.wait().unwrap().code()
+    }
+
     /// Ends the agent as a loss of power does.
     pub(crate) fn kill_agent(&mut self) {
         let mut agent = self.agent.take().expect("an agent");
