@@ -10,7 +10,10 @@ use std::{
 };
 
 use anyhow::Result;
-use nix::sys::signal::{SigSet, Signal};
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+};
 
 /// How often a wait looks whether it was interrupted.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -20,16 +23,24 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Takes the two signals over. To be called before any other thread starts, for threads inherit the mask.
+    /// Takes the two signals over. By handlers, not by a mask: programs that are started would inherit a mask, and
+    /// could not be ended by SIGTERM.
     pub(crate) fn listen() -> Result<Self> {
-        let endings = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
-        endings.thread_block()?;
+        let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+        let (mut interrupted, mut terminated) = {
+            let _context = runtime.enter();
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+        };
         let interrupt = Self::never();
         let noticed = interrupt.clone();
         thread::spawn(move || {
-            if endings.wait().is_ok() {
-                noticed.0.store(true, Ordering::Relaxed);
-            }
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = interrupted.recv() => {}
+                    _ = terminated.recv() => {}
+                }
+            });
+            noticed.0.store(true, Ordering::Relaxed);
         });
         Ok(interrupt)
     }
