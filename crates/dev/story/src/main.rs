@@ -61,7 +61,8 @@ fn main() -> ExitCode {
     match Interrupt::listen().and_then(|interrupt| story(&Options::parse(), &interrupt)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("The story failed: {error:?}");
+            let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
+            eprintln!("{}", chain.join("\n\nThe story failed: "));
             ExitCode::FAILURE
         }
     }
