@@ -50,16 +50,28 @@ need_rustup() {
     PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
     command -v rustup >/dev/null && return 0
     as_root apt-get update -q=2
-    if [[ $(apt-cache policy rustup) == *"Candidate: "[0-9]* ]]; then
+    if apt-cache policy rustup | grep -q 'Candidate: [0-9]'; then
         need_packages rustup
         return 0
     fi
     need_packages ca-certificates curl
-    curl --proto '=https' --tlsv1.2 -sSf --max-time 120 https://sh.rustup.rs |
-        sh -s -- -y -q --profile minimal --default-toolchain none --no-modify-path ||
-        die "no Rust toolchain, no rustup package in this Debian, and the installer cannot be reached;" \
+    local installer
+    installer=$(mktemp -d)/rustup-init # It is a proxy for other tools under any other name.
+    download_rustup "$installer" && "$installer" -y -q --profile minimal --default-toolchain none --no-modify-path ||
+        die "no Rust toolchain, no rustup package in this Debian, and the installer cannot be had (see above);" \
             "install Rust $(toolchain_file channel) by hand and start again"
+    rm -r "$(dirname "$installer")"
 }
+
+# Fetches the installer of the Rust project to the file `$1`, and checks its digest.
+download_rustup() {
+    local url digest
+    url=https://static.rust-lang.org/rustup/dist/$(uname -m)-unknown-linux-gnu/rustup-init
+    digest=$(fetch "$url.sha256" | cut -d ' ' -f 1) && fetch "$url" >"$1" &&
+        sha256sum --check --quiet - <<<"$digest  $1" && chmod +x "$1"
+}
+
+fetch() { curl --proto '=https' --tlsv1.2 -sSf --max-time 120 "$1"; }
 
 # Makes the toolchain of rust-toolchain.toml the one that `cargo` runs, with its components and targets.
 need_rust() {

@@ -76,7 +76,7 @@ fn story(options: &Options, interrupt: &Interrupt) -> Result<()> {
     fs::create_dir_all(&dir)?;
     let dir = dir.canonicalize()?;
     let bin_dir = options.bin_dir.canonicalize().context("the programs are not built; run scripts/demo")?;
-    let addresses = free_addresses()?;
+    let addresses = free_addresses(!options.once)?;
     let subject: Box<dyn BoxUnderStory> = if options.host {
         Box::new(HostBox::new(&bin_dir, &dir, addresses.clone())?)
     } else {
@@ -102,12 +102,12 @@ fn story(options: &Options, interrupt: &Interrupt) -> Result<()> {
     Ok(())
 }
 
-fn free_addresses() -> Result<Addresses> {
+/// Addresses with free ports; the well-known ones where somebody wants to look around, else any, so that two stories
+/// at once do not meet.
+fn free_addresses(well_known: bool) -> Result<Addresses> {
     let mut ports = Ports::default();
-    Ok(Addresses {
-        site: ports.address(8080)?,
-        admin: ports.address(9900)?,
-        update_server: ports.address(9930)?,
-        web_ports: vec![ports.take(8101)?, ports.take(8102)?, ports.take(8103)?],
-    })
+    let mut address = |known| ports.address(if well_known { known } else { 0 });
+    let (site, admin, update_server) = (address(8080)?, address(9900)?, address(9930)?);
+    let web_ports = vec![ports.take(0)?, ports.take(0)?, ports.take(0)?];
+    Ok(Addresses { site, admin, update_server, web_ports })
 }

@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::box_under_story::LOOPBACK;
 
-/// Hands out each port once: the one asked for where it is free, else any.
+/// Hands out each port once: the one asked for where it is free, else any; 0 asks for any.
 #[derive(Debug, Default)]
 pub(crate) struct Ports {
     given: BTreeSet<u16>,
