@@ -6,6 +6,7 @@
 use std::{net::SocketAddr, rc::Rc};
 
 use evenkeel_http1::Method;
+use evenkeel_units::Instant;
 use tokio::net::TcpStream;
 
 use crate::{
@@ -77,15 +78,16 @@ impl Drop for Client {
 /// Serves a client until its connection ends.
 pub(crate) async fn serve(mut client: Client) {
     let mut first = true;
+    let mut since = client.worker.clock.now();
     loop {
-        let request = match next(&mut client, first).await {
+        let request = match next(&mut client, first, since).await {
             Ok(Some(request)) => request,
             Ok(None) => return,
             Err(fault) => return Box::pin(refuse(&client, fault)).await,
         };
         first = false;
         match exchange::run(&mut client, request).await {
-            After::Next => {}
+            After::Next(now) => since = now,
             After::Close => return,
         }
     }
@@ -98,8 +100,8 @@ async fn refuse(client: &Client, fault: ClientFault) {
     client.log(&access_log::Event::refused(&id, None, status, &reason, std::time::Duration::ZERO));
 }
 
-/// The next request; `None` when the connection ends between two.
-async fn next(client: &mut Client, first: bool) -> Result<Option<Request>, ClientFault> {
+/// The next request, for which the wait began at `since`; `None` when the connection ends between two.
+async fn next(client: &mut Client, first: bool, since: Instant) -> Result<Option<Request>, ClientFault> {
     // Bytes that came with the request before are looked at before more is read.
     if !client.carry.is_empty()
         && let Taken::Request(request) = request::take(client, false)?
@@ -107,7 +109,7 @@ async fn next(client: &mut Client, first: bool) -> Result<Option<Request>, Clien
         return Ok(Some(request));
     }
     let mut begun = first || !client.carry.is_empty();
-    wait_deadline(client, begun);
+    wait_deadline(client, begun, since);
     loop {
         let nothing_came = client.carry.is_empty();
         if client.socket.readable(&client.watch).await.is_err() {
@@ -119,16 +121,15 @@ async fn next(client: &mut Client, first: bool) -> Result<Option<Request>, Clien
             Taken::End => return Ok(None),
             Taken::Partial if !begun && !client.carry.is_empty() => {
                 begun = true;
-                wait_deadline(client, true);
+                wait_deadline(client, true, client.worker.clock.now());
             }
             Taken::Partial => {}
         }
     }
 }
 
-fn wait_deadline(client: &Client, begun: bool) {
+fn wait_deadline(client: &Client, begun: bool, now: Instant) {
     let route = client.listening.route();
-    let now = client.worker.clock.now();
     if begun {
         client.watch.set(Phase::Busy, deadline(now, route.deadlines.client_head));
     } else if client.listening.is_draining() {

@@ -17,16 +17,16 @@ use crate::{
     request::{ClientFault, Request},
     scratch::{self, SCRATCH_BYTES, Scratch},
     socket::Read,
-    splice,
     sweep::Phase,
     transfer::{self, Rest},
+    tunnel,
 };
 
 /// What becomes of the client's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum After {
-    /// It may carry another request.
-    Next,
+    /// It may carry another request; when the answer to this one had left.
+    Next(Instant),
     /// It ends.
     Close,
 }
@@ -162,7 +162,7 @@ async fn converse(client: &mut Client, request: &mut Request, server: &mut Serve
                     Box::pin(transfer::download(client, server, &mut answer)).await?;
                 }
                 if answer.onward == Onward::Upgrade {
-                    Box::pin(splice::upgraded(client, server)).await;
+                    Box::pin(tunnel::upgraded(client, server)).await;
                 }
                 return Ok(answer);
             }
@@ -291,7 +291,7 @@ fn finish(client: &mut Client, request: &Request, answer: &Answer, lease: Lease,
     }
     lease.end(now, Outcome::of_status(answer.status), answer.keep.then_some(server.socket));
     match answer.onward {
-        Onward::Stay | Onward::StayHttp10 => After::Next,
+        Onward::Stay | Onward::StayHttp10 => After::Next(now),
         Onward::Close | Onward::Http10 | Onward::Upgrade => After::Close,
     }
 }

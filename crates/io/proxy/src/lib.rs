@@ -30,6 +30,7 @@ mod status;
 mod sweep;
 mod tcp;
 mod transfer;
+mod tunnel;
 mod worker;
 
 pub use plan::PlanError;

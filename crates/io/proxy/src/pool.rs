@@ -154,7 +154,7 @@ impl PoolState {
         let tally = self.tally(index);
         tally.requests.up();
         tally.active.up();
-        Lease { pool: Rc::clone(self), server: index, outcome: Outcome::ClientGone }
+        Lease { pool: Rc::clone(self), server: index, outcome: Outcome::ClientGone, ended: None }
     }
 
     /// A server and a connection to it, after waiting for both when need be, beginning with `place` when that
@@ -352,6 +352,8 @@ pub(crate) struct Lease {
     pub(crate) server: ServerIndex,
     /// How it went; until someone knows better, the client left.
     pub(crate) outcome: Outcome,
+    /// When it ended, where that is known already.
+    ended: Option<Instant>,
 }
 
 impl Lease {
@@ -363,6 +365,7 @@ impl Lease {
     /// Ends the request and keeps its connection when that may carry another.
     pub(crate) fn end(mut self, now: Instant, outcome: Outcome, keep: Option<Socket>) {
         self.outcome = outcome;
+        self.ended = Some(now);
         if let Some(socket) = keep {
             self.pool.keep(self.server, socket, now);
         }
@@ -371,7 +374,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let now = self.pool.clock.now();
+        let now = self.ended.unwrap_or_else(|| self.pool.clock.now());
         let tally = self.pool.tally(self.server);
         tally.active.down();
         match self.outcome {

@@ -62,6 +62,11 @@ impl Socket {
         }
     }
 
+    /// Whether all that has come was read and more may come; costs a system call only where that is not known.
+    pub(crate) fn is_drained(&self) -> bool {
+        matches!(self.read(&mut [0]), Ok(Read::Wait))
+    }
+
     fn clear_readable(&self) {
         // An end or error that has been seen keeps its own readiness.
         let _: io::Result<()> =
@@ -76,10 +81,9 @@ impl Socket {
         }
     }
 
-    /// Whether nothing has come on a connection that should be silent; makes no system call.
+    /// Whether nothing has come on a connection that should be silent; makes no system call and wakes nobody.
     pub(crate) fn is_silent(&self) -> bool {
-        let context = &mut std::task::Context::from_waker(std::task::Waker::noop());
-        self.0.poll_read_ready(context).is_pending()
+        self.0.try_io(Interest::READABLE, || Ok(())).is_err()
     }
 
     /// Waits until there is something to read, or the end.

@@ -1,12 +1,11 @@
 //! Bytes moved from one connection to another inside the kernel (splice(2) through a pipe).
 //!
-//! Owns: the pipe, and the tunnel of TCP mode and WebSockets. Invariants: a pipe goes back into stock only when
-//! it is empty; in a tunnel an end in one direction leaves the other direction open.
+//! Owns: the pipe. Leaves to others: when bytes are many enough for one (`transfer`, `tunnel`). Invariant: a pipe
+//! goes back into stock only when it is empty.
 
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd},
-    task::{Context, Poll},
     time::Duration,
 };
 
@@ -14,8 +13,7 @@ use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use tokio::io::Interest;
 
 use crate::{
-    client::Client,
-    pool::{Server, deadline},
+    pool::deadline,
     socket::Socket,
     sweep::{Expired, Phase, Watch},
     worker::Worker,
@@ -95,7 +93,7 @@ impl Pipe {
     }
 
     /// Takes from the sender what has come; 0 at its end.
-    fn fill(&mut self, from: &Socket, most: usize) -> io::Result<usize> {
+    pub(crate) fn fill(&mut self, from: &Socket, most: usize) -> io::Result<usize> {
         let room = most.min(usize::try_from(PIPE_BYTES).unwrap_or_default());
         let stream = from.stream();
         let came =
@@ -105,7 +103,7 @@ impl Pipe {
     }
 
     /// Gives the receiver what it has room for.
-    fn empty(&mut self, to: &Socket) -> io::Result<usize> {
+    pub(crate) fn empty(&mut self, to: &Socket) -> io::Result<usize> {
         let stream = to.stream();
         let went =
             stream.try_io(Interest::WRITABLE, || move_bytes(self.out.as_fd(), stream.as_fd(), self.held))?;
@@ -118,95 +116,4 @@ fn move_bytes(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> 
     let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
     debug_assert!(from.as_fd().as_raw_fd() != to.as_fd().as_raw_fd(), "a splice has two ends");
     Ok(splice(from, None, to, None, most, flags)?)
-}
-
-/// One direction of a tunnel.
-struct Direction {
-    pipe: Pipe,
-    state: Course,
-}
-
-/// How far one direction of a tunnel is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Course {
-    /// Bytes may come.
-    Open,
-    /// The sender has ended; what the pipe holds is still to go.
-    Ending,
-    /// All has gone and the receiver knows that it was all.
-    Over,
-}
-
-impl Direction {
-    fn new(worker: &Worker) -> io::Result<Self> {
-        Ok(Self { pipe: worker.take_pipe()?, state: Course::Open })
-    }
-
-    /// Moves what can be moved; ready with whether anything was, or that all is over.
-    fn poll(&mut self, from: &Socket, to: &Socket, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut moved = false;
-        while self.state != Course::Over {
-            if !self.pipe.is_empty() {
-                match self.pipe.empty(to) {
-                    Ok(_) => moved = true,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        if to.stream().poll_write_ready(context).is_pending() {
-                            break;
-                        }
-                    }
-                    Err(error) => return Poll::Ready(Err(error)),
-                }
-            } else if self.state == Course::Ending {
-                to.shut_write();
-                self.state = Course::Over;
-                moved = true;
-            } else {
-                match self.pipe.fill(from, usize::MAX) {
-                    Ok(0) => self.state = Course::Ending,
-                    Ok(_) => moved = true,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        if from.stream().poll_read_ready(context).is_pending() {
-                            break;
-                        }
-                    }
-                    Err(error) => return Poll::Ready(Err(error)),
-                }
-            }
-        }
-        if moved { Poll::Ready(Ok(())) } else { Poll::Pending }
-    }
-}
-
-/// Moves bytes both ways until both have ended, one side fails, or nothing moves for `idle`.
-pub(crate) async fn tunnel(
-    worker: &Worker,
-    (a, b): (&Socket, &Socket),
-    watch: &Watch,
-    idle: Duration,
-) -> io::Result<()> {
-    let (mut forth, mut back) = (Direction::new(worker)?, Direction::new(worker)?);
-    while forth.state != Course::Over || back.state != Course::Over {
-        watch.set(Phase::Busy, deadline(worker.clock.now(), idle));
-        std::future::poll_fn(|context| {
-            let (there, here) = (forth.poll(a, b, context)?, back.poll(b, a, context)?);
-            if there.is_ready() || here.is_ready() {
-                return Poll::Ready(Ok(()));
-            }
-            watch.poll_expired(context).map(|Expired| Err(io::Error::from(io::ErrorKind::TimedOut)))
-        })
-        .await?;
-    }
-    worker.give_pipe(forth.pipe);
-    worker.give_pipe(back.pipe);
-    Ok(())
-}
-
-/// Carries a connection on after its upgrade to a WebSocket.
-pub(crate) async fn upgraded(client: &mut Client, server: &mut Server) {
-    let idle = client.listening.route().deadlines.tunnel_idle;
-    let carried = std::mem::take(&mut client.carry);
-    // Frames that came right behind the request: few, and the server has just begun to read.
-    if server.socket.write(&carried).is_ok_and(|written| written == carried.len()) {
-        let _ = tunnel(&client.worker, (&client.socket, &server.socket), &client.watch, idle).await;
-    }
 }

@@ -4,7 +4,7 @@
 
 use evenkeel_balance::{Outcome, Tried};
 
-use crate::{client::Client, pool::Reuse, splice};
+use crate::{client::Client, pool::Reuse, tunnel};
 
 /// Carries a client's connection to a server until both have ended.
 pub(crate) async fn serve(client: Client) {
@@ -16,7 +16,7 @@ pub(crate) async fn serve(client: Client) {
         return;
     };
     let idle = route.deadlines.tunnel_idle;
-    let ended = splice::tunnel(&client.worker, (&client.socket, &server.socket), &client.watch, idle).await;
+    let ended = tunnel::run(&client.worker, (&client.socket, &server.socket), &client.watch, idle).await;
     let outcome = match ended {
         Ok(()) => Outcome::Served,
         Err(error) if error.kind() == std::io::ErrorKind::TimedOut => Outcome::ClientGone,

@@ -215,6 +215,8 @@ pub(crate) async fn download(
     if let Some(pipe) = pipe {
         client.worker.give_pipe(pipe);
     }
+    // Splicing takes what the answer has and sees nothing of what may be behind it.
+    answer.keep = answer.keep && server.socket.is_drained();
     Ok(())
 }
 

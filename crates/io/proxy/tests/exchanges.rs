@@ -3,7 +3,11 @@
 
 mod support;
 
-use std::{io::Write as _, thread};
+use std::{
+    io::Write as _,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
+};
 
 use support::{Client, Plane, answering, config, field, named, noise, ok, server};
 
@@ -297,6 +301,59 @@ fn tcp_mode_carries_bytes_both_ways_and_lets_one_side_end_first() {
         });
         assert!(client.0.body("", true) == sent, "{size} bytes");
         sending.join().unwrap();
+    }
+}
+
+#[test]
+fn tcp_mode_carries_short_pieces_and_long_runs_in_turn() {
+    let echo = server(|mut peer| {
+        let mut reader = peer.stream.try_clone().unwrap();
+        std::io::copy(&mut reader, &mut peer.stream).unwrap();
+    });
+    let plane = Plane::start(&config("tcp", &[echo], "", ""), 1);
+    let mut client = plane.client();
+    for size in [1, 2 << 20, 5, 32 * 1024, 64 * 1024, 7, 300_000, 1] {
+        let sent = noise(size);
+        let (mut writer, bytes) = (client.0.stream.try_clone().unwrap(), sent.clone());
+        let sending = thread::spawn(move || writer.write_all(&bytes).unwrap());
+        assert!(client.0.take(size) == sent, "{size} bytes");
+        sending.join().unwrap();
+    }
+}
+
+#[test]
+fn a_long_answer_leaves_its_servers_connection_fit_for_the_next_request() {
+    let connections = AtomicUsize::new(0);
+    let numbered = server(move |mut peer| {
+        let mut body = noise(1 << 20);
+        let number = connections.fetch_add(1, Relaxed);
+        body.extend_from_slice(&number.to_be_bytes());
+        while peer.head().is_some() {
+            peer.stream.write_all(&ok(&body)).unwrap();
+        }
+    });
+    let plane = Plane::http(&[numbered], "", "");
+    let mut client = plane.client();
+    let first = client.get("/").body;
+    for _ in 0..5 {
+        assert!(client.get("/").body == first, "the answer came over another connection");
+    }
+}
+
+#[test]
+fn i9_what_follows_a_long_answer_unasked_is_never_taken_for_the_next_one() {
+    let answer = noise(1 << 20);
+    let sent = answer.clone();
+    let talkative = server(move |mut peer| {
+        while peer.head().is_some() {
+            // The proxy closes the connection, maybe before all of this was written.
+            let _ = peer.stream.write_all(&[ok(&sent), ok(b"unasked")].concat());
+        }
+    });
+    let plane = Plane::http(&[talkative], "", "");
+    let mut client = plane.client();
+    for _ in 0..5 {
+        assert!(client.get("/").body == answer);
     }
 }
 

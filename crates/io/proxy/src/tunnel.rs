@@ -1,0 +1,195 @@
+//! Bytes passed both ways without a look at them: TCP mode and WebSockets.
+//!
+//! Owns: how each direction moves. Small pieces go through the thread's scratch buffer, which costs two system calls
+//! less than a pipe; long runs go through a pipe and are never copied. Invariants: an end in one direction leaves
+//! the other direction open; a tunnel in which nothing is under way holds no buffer and no pipe.
+
+use std::{
+    io,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use crate::{
+    client::Client,
+    pool::{Server, deadline},
+    scratch,
+    socket::{Read, Socket},
+    splice::{Pipe, SPLICE_FROM},
+    sweep::{Expired, Phase, Watch},
+    worker::Worker,
+};
+
+/// How far one direction of a tunnel is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Course {
+    /// Bytes may come.
+    Open,
+    /// The sender has ended; what is held is still to go.
+    Ending,
+    /// All has gone and the receiver knows that it was all.
+    Over,
+}
+
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Something was read or written, or the direction is a stage further.
+    Moved,
+    /// The sender has sent nothing more.
+    Unread,
+    /// The receiver has no room.
+    Unwritten,
+}
+
+/// One direction of a tunnel.
+struct Direction {
+    course: Course,
+    /// What was read and the receiver had no room for.
+    unwritten: Vec<u8>,
+    /// Only in a long run.
+    pipe: Option<Pipe>,
+}
+
+impl Direction {
+    const fn new() -> Self {
+        Self { course: Course::Open, unwritten: Vec::new(), pipe: None }
+    }
+
+    /// Moves all that can be moved, then waits for more; whether anything was.
+    fn poll(
+        &mut self,
+        worker: &Worker,
+        (from, to): (&Socket, &Socket),
+        context: &mut Context<'_>,
+    ) -> io::Result<bool> {
+        let mut moved = false;
+        while self.course != Course::Over {
+            let waits = match self.step(worker, from, to)? {
+                Step::Moved => {
+                    moved = true;
+                    false
+                }
+                Step::Unread => from.stream().poll_read_ready(context).is_pending(),
+                Step::Unwritten => to.stream().poll_write_ready(context).is_pending(),
+            };
+            if waits {
+                break;
+            }
+        }
+        Ok(moved)
+    }
+
+    fn step(&mut self, worker: &Worker, from: &Socket, to: &Socket) -> io::Result<Step> {
+        if !self.unwritten.is_empty() {
+            return self.write_on(to);
+        }
+        if let Some(pipe) = self.pipe.as_mut().filter(|pipe| !pipe.is_empty()) {
+            return match pipe.empty(to) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Step::Unwritten),
+                other => other.map(|_| Step::Moved),
+            };
+        }
+        match self.course {
+            Course::Open if self.pipe.is_some() => self.splice(worker, from),
+            Course::Open => self.copy(worker, from, to),
+            Course::Ending => {
+                to.shut_write();
+                self.course = Course::Over;
+                self.leave_pipe(worker);
+                Ok(Step::Moved)
+            }
+            Course::Over => Ok(Step::Moved),
+        }
+    }
+
+    /// Reads once and writes that; a long read begins a long run.
+    fn copy(&mut self, worker: &Worker, from: &Socket, to: &Socket) -> io::Result<Step> {
+        scratch::with(|scratch| {
+            let length = match from.read(&mut scratch.input)? {
+                Read::Bytes(length) => length,
+                Read::Wait => return Ok(Step::Unread),
+                Read::End => {
+                    self.course = Course::Ending;
+                    return Ok(Step::Moved);
+                }
+            };
+            let written = to.write(&scratch.input[..length])?;
+            self.unwritten = scratch.input[written..length].to_vec();
+            if length as u64 >= SPLICE_FROM {
+                // Where the system grants no pipe, copying does as well.
+                self.pipe = worker.take_pipe().ok();
+            }
+            Ok(Step::Moved)
+        })
+    }
+
+    /// Fills the pipe, which is empty; the run ends with the burst, for a tunnel at rest holds no pipe.
+    fn splice(&mut self, worker: &Worker, from: &Socket) -> io::Result<Step> {
+        let Some(pipe) = &mut self.pipe else { return Ok(Step::Moved) };
+        match pipe.fill(from, usize::MAX) {
+            Ok(0) => {
+                self.course = Course::Ending;
+                Ok(Step::Moved)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.leave_pipe(worker);
+                Ok(Step::Unread)
+            }
+            Err(error) => Err(error),
+            Ok(_) => Ok(Step::Moved),
+        }
+    }
+
+    fn write_on(&mut self, to: &Socket) -> io::Result<Step> {
+        match to.write(&self.unwritten)? {
+            0 => Ok(Step::Unwritten),
+            written if written == self.unwritten.len() => {
+                self.unwritten = Vec::new();
+                Ok(Step::Moved)
+            }
+            written => {
+                self.unwritten.drain(..written);
+                Ok(Step::Moved)
+            }
+        }
+    }
+
+    fn leave_pipe(&mut self, worker: &Worker) {
+        if let Some(pipe) = self.pipe.take() {
+            worker.give_pipe(pipe);
+        }
+    }
+}
+
+/// Moves bytes both ways until both have ended, one side fails, or nothing moves for `idle`.
+pub(crate) async fn run(
+    worker: &Worker,
+    (a, b): (&Socket, &Socket),
+    watch: &Watch,
+    idle: Duration,
+) -> io::Result<()> {
+    let (mut forth, mut back) = (Direction::new(), Direction::new());
+    watch.set(Phase::Busy, deadline(worker.clock.now(), idle));
+    std::future::poll_fn(|context| {
+        let (there, here) = (forth.poll(worker, (a, b), context)?, back.poll(worker, (b, a), context)?);
+        if forth.course == Course::Over && back.course == Course::Over {
+            return Poll::Ready(Ok(()));
+        }
+        if there || here {
+            watch.set(Phase::Busy, deadline(worker.clock.now(), idle));
+        }
+        watch.poll_expired(context).map(|Expired| Err(io::Error::from(io::ErrorKind::TimedOut)))
+    })
+    .await
+}
+
+/// Carries a connection on after its upgrade to a WebSocket.
+pub(crate) async fn upgraded(client: &mut Client, server: &mut Server) {
+    let idle = client.listening.route().deadlines.tunnel_idle;
+    let carried = std::mem::take(&mut client.carry);
+    // Frames that came right behind the request: few, and the server has just begun to read.
+    if server.socket.write(&carried).is_ok_and(|written| written == carried.len()) {
+        let _ = run(&client.worker, (&client.socket, &server.socket), &client.watch, idle).await;
+    }
+}
