@@ -50,7 +50,7 @@ need_rustup() {
     PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
     command -v rustup >/dev/null && return 0
     as_root apt-get update -q=2
-    if apt-cache policy rustup | grep -q 'Candidate: [0-9]'; then
+    if [[ $(apt-cache policy rustup) == *"Candidate: "[0-9]* ]]; then
         need_packages rustup
         return 0
     fi
