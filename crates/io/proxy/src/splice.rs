@@ -22,8 +22,11 @@ use crate::{
 /// Content of at least this length is spliced; measured, below 32 KiB the pipe costs more than the copy.
 pub(crate) const SPLICE_FROM: u64 = 32 * 1024;
 
-/// Bytes that a pipe holds: 256 KiB, a fast connection's window; 64 of them reach the kernel's soft limit for
-/// users (16,384 pages), beyond which it grants less.
+/// Bytes that a pipe holds: 256 KiB, a fast connection's window.
+///
+/// Measured with bodies of 1 MiB, half of it costs 5 % more and four times as much 10 % more. At 64 pages each, a
+/// worker's stock of 64 takes a quarter of what the kernel grants a user by default (16,384 pages), beyond which it
+/// grants less.
 const PIPE_BYTES: i32 = 256 * 1024;
 
 /// A pipe between two connections.
