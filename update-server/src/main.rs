@@ -4,6 +4,7 @@ use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
+use evenkeel_telemetry::{LogForm, start_log};
 use evenkeel_update_server::{
     engine::Engine,
     http::{self, App},
@@ -27,14 +28,18 @@ struct Arguments {
     /// The address to serve at; port 0 takes a free one, which is printed
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9930")]
     listen: SocketAddr,
+    /// What is logged on standard error, such as `info` or `evenkeel_update_server=debug`
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "EVENKEEL_LOG")]
+    log: String,
+    /// The form of the log: `text` or `json`
+    #[arg(long, value_name = "FORM", default_value = "text", env = "EVENKEEL_LOG_FORM")]
+    log_form: LogForm,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let filter =
-        tracing_subscriber::EnvFilter::try_from_env("EVENKEEL_LOG").unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let arguments = Arguments::parse();
+    start_log(arguments.log_form, &arguments.log).context("the log did not start")?;
     let folder = &arguments.data_dir;
     let is_new = !folder.join("operator-token").exists();
     let store = Embedded::open(&folder.join("store"))?;

@@ -160,17 +160,6 @@ pub(super) fn legend() -> Markup {
 
 /// What was measured, of a step that ended badly.
 pub(super) fn evidence(step: &Step) -> Markup {
-    let findings = match step {
-        Step::RolledBack { evidence, .. } | Step::Refused { evidence, .. } => evidence.as_slice(),
-        Step::Assigned
-        | Step::Verified
-        | Step::Staging { .. }
-        | Step::Staged
-        | Step::Restarting
-        | Step::TrialStarted { .. }
-        | Step::Kept
-        | Step::Failed { .. }
-        | Step::Withdrawn => &[],
-    };
+    let findings = step.evidence();
     html! { @if !findings.is_empty() { ul.evidence { @for finding in findings { li { (finding) } } } } }
 }

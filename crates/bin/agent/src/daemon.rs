@@ -194,13 +194,9 @@ fn replace<T: PartialEq>(current: &mut T, new: T) -> bool {
 fn log(report: &Report) {
     let Report { release, step, .. } = report;
     match step {
-        Step::RolledBack { evidence, .. } | Step::Refused { evidence, .. } => {
+        Step::RolledBack { .. } | Step::Refused { .. } | Step::Failed { .. } => {
             tracing::warn!("release {release}: {step}");
-            for finding in evidence {
-                tracing::warn!("release {release}: evidence: {finding}");
-            }
         }
-        Step::Failed { .. } => tracing::warn!("release {release}: {step}"),
         Step::Assigned
         | Step::Verified
         | Step::Staging { .. }
@@ -209,6 +205,9 @@ fn log(report: &Report) {
         | Step::TrialStarted { .. }
         | Step::Kept
         | Step::Withdrawn => tracing::info!("release {release}: {step}"),
+    }
+    for finding in step.evidence() {
+        tracing::warn!("release {release}: evidence: {finding}");
     }
 }
 

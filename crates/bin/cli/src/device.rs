@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use evenkeel_protocol::{DeviceDetail, DeviceList, DeviceSummary, IssueToken, IssuedToken, Report, Step};
+use evenkeel_protocol::{DeviceDetail, DeviceList, DeviceSummary, IssueToken, IssuedToken, Report};
 use evenkeel_units::{DeviceId, WallTime};
 
 use crate::{
     clock,
-    server::{Server, ServerArgs, run_async},
+    server::{Output, Server, run_async},
     table::table,
 };
 
@@ -26,29 +26,20 @@ enum Task {
         /// How long it can be used: a number with s, m, h or d
         #[arg(long, default_value = "24h", value_parser = duration)]
         valid: Duration,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
         #[command(flatten)]
-        server: ServerArgs,
+        output: Output,
     },
     /// List every device
     List {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
         #[command(flatten)]
-        server: ServerArgs,
+        output: Output,
     },
     /// Show one device with its reports
     Show {
         /// Its identity or name
         device: String,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
         #[command(flatten)]
-        server: ServerArgs,
+        output: Output,
     },
 }
 
@@ -58,9 +49,9 @@ enum Task {
 /// When the server cannot be reached or refuses.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     match arguments.task {
-        Task::Token { valid, json, server } => run_async(token(&server.open()?, valid, json)),
-        Task::List { json, server } => run_async(list(&server.open()?, json)),
-        Task::Show { device, json, server } => run_async(show(&server.open()?, &device, json)),
+        Task::Token { valid, output } => run_async(token(&output.server.open()?, valid, output.json)),
+        Task::List { output } => run_async(list(&output.server.open()?, output.json)),
+        Task::Show { device, output } => run_async(show(&output.server.open()?, &device, output.json)),
     }
 }
 
@@ -138,9 +129,7 @@ async fn show(server: &Server, device: &str, json: bool) -> Result<()> {
     println!("\nReports, newest first:");
     for received in &detail.reports {
         println!("{}  {}", received.report.at, said(&received.report));
-        if let Step::RolledBack { evidence, .. } | Step::Refused { evidence, .. } = &received.report.step {
-            evidence.iter().for_each(|finding| println!("{:20}  - {finding}", ""));
-        }
+        received.report.step.evidence().iter().for_each(|finding| println!("{:20}  - {finding}", ""));
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use evenkeel_units::Version;
 
 use crate::{
     device::duration,
-    server::{Server, ServerArgs, run_async},
+    server::{Output, Server, run_async},
     table::table,
 };
 
@@ -63,15 +63,6 @@ enum Task {
         #[command(flatten)]
         output: Output,
     },
-}
-
-#[derive(Debug, clap::Args)]
-struct Output {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    server: ServerArgs,
 }
 
 /// Runs the subcommand.

@@ -49,6 +49,16 @@ pub(crate) struct ServerArgs {
     pub(crate) token_file: Option<PathBuf>,
 }
 
+/// How a subcommand that asks the server is told to answer.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Output {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
 impl ServerArgs {
     /// A client of that server.
     ///

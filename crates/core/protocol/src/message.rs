@@ -209,6 +209,23 @@ impl Step {
             | Self::Failed { .. } => false,
         }
     }
+
+    /// What was measured, of a step that ended badly; of any other step nothing.
+    #[must_use]
+    pub fn evidence(&self) -> &[Sentence] {
+        match self {
+            Self::RolledBack { evidence, .. } | Self::Refused { evidence, .. } => evidence,
+            Self::Assigned
+            | Self::Verified
+            | Self::Staging { .. }
+            | Self::Staged
+            | Self::Restarting
+            | Self::TrialStarted { .. }
+            | Self::Kept
+            | Self::Failed { .. }
+            | Self::Withdrawn => &[],
+        }
+    }
 }
 
 impl fmt::Display for DeviceState {

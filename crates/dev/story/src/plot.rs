@@ -3,7 +3,7 @@
 //! A step that is not observed within its deadline ends the story with an error; nothing is told that was not seen.
 
 use std::{
-    fs,
+    fs, mem,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -59,6 +59,14 @@ pub(crate) struct Plot {
     progress: Progress,
     sabotage: Option<Sabotage>,
     power_cut: bool,
+}
+
+/// What every step looks at, once the box is up.
+struct Scene<'a> {
+    operator: &'a Operator,
+    trusted_root: &'a Path,
+    device: &'a str,
+    traffic: &'a Traffic,
 }
 
 /// What goes on running after the story; dropped in the order of the fields.
@@ -129,8 +137,10 @@ impl Plot {
         let device = self.first_boot(&operator, &trusted_root)?;
         let traffic = Traffic::start(self.addresses.site);
         self.balanced(&traffic)?;
-        self.good_release(&operator, &trusted_root, &device, &traffic)?;
-        self.bad_release(&operator, &trusted_root, &device, &traffic)?;
+        let scene =
+            Scene { operator: &operator, trusted_root: &trusted_root, device: &device, traffic: &traffic };
+        self.good_release(&scene)?;
+        self.bad_release(&scene)?;
         Ok((server, web))
     }
 
@@ -184,78 +194,62 @@ impl Plot {
         })
     }
 
-    fn good_release(
-        &mut self,
-        operator: &Operator,
-        trusted_root: &Path,
-        device: &str,
-        traffic: &Traffic,
-    ) -> Result<()> {
-        let data_plane = if self.sabotage == Some(Sabotage::GoodRelease) {
-            DataPlane::Answers500
-        } else {
-            DataPlane::Sound
-        };
-        self.push(operator, trusted_root, "1.1.0", data_plane)?;
-        traffic.take();
+    fn good_release(&mut self, scene: &Scene<'_>) -> Result<()> {
+        let sabotaged = self.sabotage == Some(Sabotage::GoodRelease);
+        let data_plane = if sabotaged { DataPlane::Answers500 } else { DataPlane::Sound };
         let ends = ["rolled_back", "refused"];
-        if self.power_cut {
-            self.cut_power_while_staging(operator, device)?;
-        }
-        self.reported(operator, device, "1.1.0", ("staged", "staged", STAGE), &ends)?;
-        self.reported(operator, device, "1.1.0", ("restarted", "trial_started", VERDICT), &ends)?;
-        self.reported(operator, device, "1.1.0", ("kept", "kept", VERDICT), &ends)?;
-        self.runs(operator, device, "1.1.0")?;
-        self.serves_again(traffic)
+        self.bring_to_trial(scene, "1.1.0", data_plane, &ends)?;
+        self.reported(scene, "1.1.0", ("kept", "kept", VERDICT), &ends)?;
+        self.runs(scene, "1.1.0")?;
+        self.serves_again(scene.traffic)
     }
 
-    fn bad_release(
-        &mut self,
-        operator: &Operator,
-        trusted_root: &Path,
-        device: &str,
-        traffic: &Traffic,
-    ) -> Result<()> {
-        let data_plane = if self.sabotage == Some(Sabotage::BadRelease) {
-            DataPlane::Sound
-        } else {
-            DataPlane::Answers500
-        };
-        let rollout = self.push(operator, trusted_root, "1.2.0", data_plane)?;
-        traffic.take();
+    fn bad_release(&mut self, scene: &Scene<'_>) -> Result<()> {
+        let sabotaged = self.sabotage == Some(Sabotage::BadRelease);
+        let data_plane = if sabotaged { DataPlane::Sound } else { DataPlane::Answers500 };
         let ends = ["kept", "refused"];
-        self.reported(operator, device, "1.2.0", ("staged", "staged", STAGE), &ends)?;
-        self.reported(operator, device, "1.2.0", ("restarted", "trial_started", VERDICT), &ends)?;
-        let step =
-            self.reported(operator, device, "1.2.0", ("rolled back", "rolled_back", VERDICT + BOOT), &ends)?;
+        let rollout = self.bring_to_trial(scene, "1.2.0", data_plane, &ends)?;
+        let step = self.reported(scene, "1.2.0", ("rolled back", "rolled_back", VERDICT + BOOT), &ends)?;
         let reason = step["reason"].as_str().unwrap_or_default();
         ensure!(!reason.is_empty(), "the box rolled back without a reason");
-        self.runs(operator, device, "1.1.0")?;
-        self.serves_again(traffic)?;
-        self.balanced(traffic)?;
+        self.runs(scene, "1.1.0")?;
+        self.serves_again(scene.traffic)?;
+        self.balanced(scene.traffic)?;
         self.progress.wait("rollout halted", PROMPT, || {
-            let rollout = operator.rollout(&rollout)?;
+            let rollout = scene.operator.rollout(&rollout)?;
             let state = &rollout["rollout"]["state"];
             let shown = format!("{}: {}", state["is"], state["reason"]);
             Ok(if state["is"] == "halted" { Seen::Yes((), shown) } else { Seen::NotYet(rollout.to_string()) })
         })
     }
 
-    /// Builds, signs and publishes a release and starts its rollout; gives the rollout's id.
-    fn push(
+    /// Pushes a release and sees it staged and restarted into; gives the rollout's id. The first one may lose power.
+    fn bring_to_trial(
         &mut self,
-        operator: &Operator,
-        trusted_root: &Path,
-        version: &str,
+        scene: &Scene<'_>,
+        release: &str,
         data_plane: DataPlane,
+        ends: &[&str],
     ) -> Result<String> {
-        let images = self.subject.images(version, trusted_root, data_plane)?;
+        let rollout = self.push(scene, release, data_plane)?;
+        scene.traffic.take();
+        if mem::take(&mut self.power_cut) {
+            self.cut_power_while_staging(scene, release)?;
+        }
+        self.reported(scene, release, ("staged", "staged", STAGE), ends)?;
+        self.reported(scene, release, ("restarted", "trial_started", VERDICT), ends)?;
+        Ok(rollout)
+    }
+
+    /// Builds, signs and publishes a release and starts its rollout; gives the rollout's id.
+    fn push(&mut self, scene: &Scene<'_>, version: &str, data_plane: DataPlane) -> Result<String> {
+        let images = self.subject.images(version, scene.trusted_root, data_plane)?;
         let notes = match data_plane {
             DataPlane::Sound => "A sound release.",
             DataPlane::Answers500 => "Its data plane answers 500 to every request.",
         };
-        let bytes = operator.release(version, &images, notes)?;
-        let rollout = operator.start_rollout(version)?;
+        let bytes = scene.operator.release(version, &images, notes)?;
+        let rollout = scene.operator.start_rollout(version)?;
         let evidence =
             format!("bundle of {} KiB signed and published, rollout {rollout} started", bytes / 1024);
         self.progress.observed(&format!("release {version} pushed"), &evidence);
@@ -265,8 +259,7 @@ impl Plot {
     /// Waits until the box has reported a step.
     fn reported(
         &mut self,
-        operator: &Operator,
-        device: &str,
+        scene: &Scene<'_>,
         release: &str,
         (told, kind, deadline): (&str, &str, Duration),
         ends: &[&str],
@@ -274,13 +267,13 @@ impl Plot {
         let subject = &mut self.subject;
         self.progress.wait(told, deadline, || {
             subject.still_on()?;
-            Device(operator.device(device)?).look_for(release, kind, ends)
+            Device(scene.operator.device(scene.device)?).look_for(release, kind, ends)
         })
     }
 
-    fn runs(&mut self, operator: &Operator, device: &str, version: &str) -> Result<()> {
+    fn runs(&mut self, scene: &Scene<'_>, version: &str) -> Result<()> {
         self.progress.wait("running release", PROMPT, || {
-            let device = Device(operator.device(device)?);
+            let device = Device(scene.operator.device(scene.device)?);
             let evidence = format!("{} from slot {}", device.running_version(), device.running_slot());
             Ok(if device.running_version() == version {
                 Seen::Yes((), evidence)
@@ -306,14 +299,14 @@ impl Plot {
         })
     }
 
-    fn cut_power_while_staging(&mut self, operator: &Operator, device: &str) -> Result<()> {
+    fn cut_power_while_staging(&mut self, scene: &Scene<'_>, release: &str) -> Result<()> {
         self.progress.wait("staging", STAGE, || {
-            let detail = Device(operator.device(device)?);
+            let detail = Device(scene.operator.device(scene.device)?);
             ensure!(
-                detail.step("1.1.0", "staged").is_none(),
+                detail.step(release, "staged").is_none(),
                 "staging was over before the power could be cut"
             );
-            let step = detail.step("1.1.0", "staging");
+            let step = detail.step(release, "staging");
             let done = step.and_then(|step| step["done"].as_u64()).filter(|&done| done > 0);
             Ok(match (done, step) {
                 (Some(_), Some(step)) => {

@@ -1,6 +1,6 @@
 //! Rules about Cargo manifests: everything that can be inherited from the workspace is.
 //!
-//! Owns: lints, package fields and dependency versions of each crate's `Cargo.toml`. Leaves to others: who depends on
+//! Owns: lints, package fields and dependency versions of each crate's `Cargo.toml`, and that each dependency is used. Leaves to others: who depends on
 //! whom (`graph`), and under which licence (`licences`).
 
 use toml::{Table, Value};
@@ -19,6 +19,39 @@ pub fn inheritance(tree: &Tree) -> Vec<Violation> {
             Ok(manifest) => judge(file, &manifest),
             Err(error) => vec![Violation::in_file(&file.path, format!("cannot be read: {error}"))],
         })
+        .collect()
+}
+
+/// Every dependency of a crate is named in its sources: one that is not only costs time to build, and says that the
+/// crate knows of something that it does not.
+#[must_use]
+pub fn unused(tree: &Tree) -> Vec<Violation> {
+    let manifests = tree.files().filter_map(|file| {
+        let folder = file.path.strip_suffix("/Cargo.toml")?;
+        Some((file, folder, file.text.parse::<Table>().ok()?))
+    });
+    manifests.flat_map(|(file, folder, manifest)| unused_of(tree, file, folder, &manifest)).collect()
+}
+
+fn unused_of(tree: &Tree, file: &File, folder: &str, manifest: &Table) -> Vec<Violation> {
+    let (own, all) = (sources(tree, &format!("{folder}/src/")), sources(tree, &format!("{folder}/")));
+    let mut violations = Vec::new();
+    for (section, text) in [("dependencies", &own), ("dev-dependencies", &all)] {
+        let names =
+            manifest.get(section).and_then(Value::as_table).into_iter().flatten().map(|(name, _)| name);
+        let unused = names.filter(|name| !text.contains(&format!("{}::", name.replace('-', "_"))));
+        violations.extend(unused.map(|name| {
+            Violation::in_file(&file.path, format!("take `{name}` out of [{section}]: nothing uses it"))
+        }));
+    }
+    violations
+}
+
+/// The sources below a folder, as one text.
+fn sources(tree: &Tree, folder: &str) -> String {
+    tree.with_extension("rs")
+        .filter(|file| file.path.starts_with(folder))
+        .map(|file| file.text.as_str())
         .collect()
 }
 
@@ -60,6 +93,16 @@ mod tests {
 
     fn found(text: &str) -> usize {
         inheritance(&[File::new("crates/a/Cargo.toml", text)].into_iter().collect()).len()
+    }
+
+    #[test]
+    fn a_dependency_that_no_source_names_is_found() {
+        let found = |source: &str| {
+            let files = [File::new("crates/a/Cargo.toml", GOOD), File::new("crates/a/src/lib.rs", source)];
+            unused(&files.into_iter().collect()).len()
+        };
+        assert_eq!(found("use b::c;"), 0);
+        assert_eq!(found("use d::c;"), 1);
     }
 
     #[test]

@@ -66,6 +66,11 @@ fn crates_inherit_from_the_workspace() {
 }
 
 #[test]
+fn every_dependency_is_used() {
+    assert_none(&manifests::unused(&tree()));
+}
+
+#[test]
 fn every_licence_and_source_is_permitted() {
     let deny = tree().file("deny.toml").expect("deny.toml is there").text.clone();
     let permitted = licences::permitted(&deny).expect("deny.toml lists licences");
