@@ -4,31 +4,19 @@
 //! is closed its queue is emptied, for the kernel resets what still waits there.
 
 use std::{
-    cell::{Cell, RefCell},
     future::poll_fn,
     io,
     net::{SocketAddr, TcpListener as StdListener},
     rc::Rc,
-    sync::Arc,
     task::Poll,
     time::Duration,
 };
 
-use evenkeel_config::balancer::{Deadlines, Limits, Mode};
+use evenkeel_config::balancer::Mode;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Notify,
-};
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::{
-    access_log::AccessLog,
-    client::{self, Client},
-    pool::PoolState,
-    shared::{ListenerShared, ListenerTally},
-    tcp,
-    worker::Worker,
-};
+use crate::{client::Client, http1, listening::Listening, tcp, worker::Worker};
 
 /// Connections that may wait to be accepted; the kernel holds it at net.core.somaxconn, by default 4,096.
 const BACKLOG: i32 = 4096;
@@ -60,81 +48,6 @@ pub(crate) fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<StdListe
     Ok(sockets)
 }
 
-/// What is done with the clients of a listener; a reload puts another in its place.
-pub(crate) struct Route {
-    pub(crate) mode: Mode,
-    pub(crate) pool: Rc<PoolState>,
-    pub(crate) limits: Limits,
-    pub(crate) deadlines: Deadlines,
-    pub(crate) access_log: Option<AccessLog>,
-}
-
-/// A listener as one worker sees it.
-pub(crate) struct Listening {
-    pub(crate) shared: Arc<ListenerShared>,
-    worker: Rc<Worker>,
-    route: RefCell<Rc<Route>>,
-    draining: Cell<bool>,
-    stop: Notify,
-}
-
-impl Listening {
-    /// A listener that begins with `route`.
-    pub(crate) fn new(worker: Rc<Worker>, shared: Arc<ListenerShared>, route: Route) -> Rc<Self> {
-        Rc::new(Self {
-            shared,
-            worker,
-            route: RefCell::new(Rc::new(route)),
-            draining: Cell::new(false),
-            stop: Notify::new(),
-        })
-    }
-
-    /// What is done with its clients now.
-    pub(crate) fn route(&self) -> Rc<Route> {
-        Rc::clone(&self.route.borrow())
-    }
-
-    /// From the next request on its clients go this way.
-    pub(crate) fn set_route(&self, route: Route) {
-        *self.route.borrow_mut() = Rc::new(route);
-    }
-
-    /// Its name.
-    pub(crate) fn name(&self) -> &str {
-        &self.shared.name
-    }
-
-    /// What this worker counts at it.
-    pub(crate) fn tally(&self) -> &ListenerTally {
-        &self.shared.tallies[self.worker.index]
-    }
-
-    /// Takes no more clients, and lets those that are there finish.
-    pub(crate) fn drain(&self) {
-        self.draining.set(true);
-        self.stop.notify_one();
-    }
-
-    /// Whether its clients should leave.
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.get()
-    }
-
-    /// A client came.
-    pub(crate) fn opened(&self) {
-        self.tally().accepted.up();
-        self.tally().active.up();
-        self.worker.client_came();
-    }
-
-    /// A client went.
-    pub(crate) fn closed(&self) {
-        self.tally().active.down();
-        self.worker.client_went();
-    }
-}
-
 /// Takes clients in until the listener is to drain.
 pub(crate) async fn accept(worker: Rc<Worker>, listening: Rc<Listening>, socket: StdListener) {
     let listener = match TcpListener::from_std(socket) {
@@ -143,7 +56,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, listening: Rc<Listening>, socket:
     };
     while !listening.is_draining() {
         tokio::select! {
-            () = listening.stop.notified() => {}
+            () = listening.stopped() => {}
             accepted = next(&worker, &listener) => take(&worker, &listening, accepted).await,
         }
     }
@@ -181,10 +94,10 @@ async fn take(worker: &Rc<Worker>, listening: &Rc<Listening>, accepted: io::Resu
 }
 
 fn start(worker: &Rc<Worker>, listening: &Rc<Listening>, stream: TcpStream, from: SocketAddr) {
-    let mode = listening.route().mode;
+    let mode = listening.settings().mode;
     let client = Client::new(Rc::clone(worker), Rc::clone(listening), stream, from);
     match mode {
-        Mode::Http => drop(tokio::task::spawn_local(client::serve(client))),
+        Mode::Http => drop(tokio::task::spawn_local(http1::serve(client))),
         Mode::Tcp => drop(tokio::task::spawn_local(tcp::serve(client))),
     }
 }

@@ -18,7 +18,7 @@ use std::{
 use evenkeel_config::balancer::{AccessLog as Settings, LogFormat, LogTarget};
 use evenkeel_telemetry::{AccessRecord, Moment};
 
-use crate::request::Request;
+use crate::http1::request::Request;
 
 /// Lines that may wait for the writer: at 300 bytes each 5 MB, half a second of a busy box.
 const QUEUE: usize = 16 * 1024;

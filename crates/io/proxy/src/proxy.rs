@@ -16,8 +16,8 @@ use tokio::{
 };
 
 use crate::{
+    admin::control::{Control, Running, Wish},
     clock::Clock,
-    control::{Control, Running, Wish},
     plan::{self, Plan, PlanError},
     worker::{self, Handle, Order},
 };

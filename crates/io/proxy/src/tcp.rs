@@ -4,18 +4,18 @@
 
 use evenkeel_balance::{Outcome, Tried};
 
-use crate::{client::Client, pool::Reuse, tunnel};
+use crate::{client::Client, net::tunnel, pool::Reuse};
 
 /// Carries a client's connection to a server until both have ended.
 pub(crate) async fn serve(client: Client) {
-    let route = client.listening.route();
+    let settings = client.listening.settings();
     let mut tried = Tried::NONE;
-    let found = Box::pin(route.pool.obtain(None, &mut tried, &client.watch, Reuse::Fresh)).await;
+    let found = Box::pin(settings.pool.obtain(None, &mut tried, &client.watch, Reuse::Fresh)).await;
     let Ok((lease, server)) = found else {
         client.socket.reset_on_close();
         return;
     };
-    let idle = route.deadlines.tunnel_idle;
+    let idle = settings.deadlines.tunnel_idle;
     let ended = tunnel::run(&client.worker, (&client.socket, &server.socket), &client.watch, idle).await;
     let outcome = match ended {
         Ok(()) => Outcome::Served,

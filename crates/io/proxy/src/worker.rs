@@ -20,12 +20,15 @@ use tokio::{
 };
 
 use crate::{
-    accept::{self, Listening, Route},
+    accept,
     clock::Clock,
+    listening::{Listening, Settings},
+    net::{
+        splice::Pipe,
+        sweep::{SWEEP_INTERVAL, Sweep},
+    },
     plan::{Plan, PlannedListener},
     pool::PoolState,
-    splice::Pipe,
-    sweep::{SWEEP_INTERVAL, Sweep},
 };
 
 /// Pools are told the time on every fourth sweep: five times a second.
@@ -165,7 +168,7 @@ impl Worker {
         planned: &PlannedListener,
         pools: &[Rc<PoolState>],
     ) -> Rc<Listening> {
-        let route = Route {
+        let settings = Settings {
             mode: planned.mode,
             pool: Rc::clone(&pools[planned.pool.position()]),
             limits: *plan.config.limits(),
@@ -174,10 +177,10 @@ impl Worker {
         };
         let known = self.listeners.borrow();
         if let Some(known) = known.iter().find(|known| Arc::ptr_eq(&known.shared, &planned.shared)) {
-            known.set_route(route);
+            known.replace_settings(settings);
             return Rc::clone(known);
         }
-        let listening = Listening::new(Rc::clone(self), Arc::clone(&planned.shared), route);
+        let listening = Listening::new(Rc::clone(self), Arc::clone(&planned.shared), settings);
         if let Some(socket) = planned.take_socket(self.index) {
             tokio::task::spawn_local(accept::accept(Rc::clone(self), Rc::clone(&listening), socket));
         }

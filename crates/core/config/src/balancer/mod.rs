@@ -1,18 +1,34 @@
 //! `balancer.toml`: what the data plane listens on, whom it sends to, and within which limits.
 //!
-//! Owns: the values. How they are read stands in `read`, their ranges and defaults with the reasons in
-//! `ranges`. Invariant: only [`Config::parse`] makes a [`Config`], so names are unique and every
-//! listener's pool exists; what is protective is on unless the file turns it down.
+//! Owns: the whole file. Each table has a module with its values and how they are read; ranges and defaults stand with
+//! their reasons in `ranges`. Invariants: only [`Config::parse`] makes a [`Config`], so names are unique and every
+//! listener's pool exists; what is protective is on unless the file turns it down; a reader looks at all its keys
+//! before it gives up, so that every error is found in one pass.
 
+mod check;
+mod limits;
+mod listener;
+mod log;
+mod pool;
 mod ranges;
-mod read;
 
-use alloc::{string::String, vec::Vec};
-use core::{net::SocketAddr, num::NonZeroU32, time::Duration};
+use alloc::vec::Vec;
+use core::{net::SocketAddr, num::NonZeroU32};
 
-use evenkeel_units::{ByteCount, PerMille};
+use evenkeel_units::PerMille;
 
-use crate::{AbsolutePath, Errors, Name, Weight};
+use crate::{
+    Errors, Name,
+    document::{self, Field, Section},
+    range::Count,
+};
+use limits::{DEADLINE_KEYS, LIMIT_KEYS};
+
+pub use check::{HealthCheck, Probe};
+pub use limits::{Deadlines, Limits};
+pub use listener::{Listener, Mode};
+pub use log::{AccessLog, LogFormat, LogTarget};
+pub use pool::{Ejection, Policy, Pool, PoolIndex, PoolLimits, Retry, Server};
 
 /// A configuration of the data plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +47,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with the text, at once.
     pub fn parse(file_name: &str, text: &str) -> Result<Self, Errors> {
-        read::config(file_name, text)
+        document::parse(file_name, text, TOP_KEYS, top)
     }
 
     /// The listener for metrics and status.
@@ -80,18 +96,6 @@ impl Config {
     }
 }
 
-/// The place of a pool in its configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PoolIndex(usize);
-
-impl PoolIndex {
-    /// The position in [`Config::pools`].
-    #[must_use]
-    pub const fn position(self) -> usize {
-        self.0
-    }
-}
-
 /// The listener for metrics, status and probes of life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -100,211 +104,66 @@ pub struct Admin {
     pub listen: SocketAddr,
 }
 
-/// A place where clients arrive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Listener {
-    /// Its name.
-    pub name: Name,
-    /// Where it listens; port 0 lets the kernel choose.
-    pub bind: SocketAddr,
-    /// What is spoken there.
-    pub mode: Mode,
-    /// Whom its clients are sent to.
-    pub pool: PoolIndex,
+const TOP_KEYS: &[&str] = &["admin", "listener", "pool", "access_log", "limits", "deadlines"];
+
+const ADMIN_KEYS: &[&str] = &["listen"];
+
+fn top(top: &Section<'_>) -> Option<Config> {
+    let admin = admin(top);
+    let listeners = listener::listeners(top, admin);
+    let pools = pool::pools(top, &listeners);
+    let access_log = log::access_log(top);
+    let limits = top.section("limits", LIMIT_KEYS).and_then(|section| limits::limits(&section));
+    let deadlines = top.section("deadlines", DEADLINE_KEYS).and_then(|section| limits::deadlines(&section));
+    Some(Config {
+        listeners: listener::resolve(listeners, &pools)?,
+        admin: Admin { listen: admin?.0 },
+        pools: pools.into_iter().map(|draft| draft.pool).collect::<Option<_>>()?,
+        access_log: access_log?,
+        limits: limits?,
+        deadlines: deadlines?,
+    })
 }
 
-/// What a listener speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// HTTP/1.1: each request is balanced.
-    Http,
-    /// Bytes: each connection is balanced.
-    Tcp,
+/// Values that must differ, with the lines that have them.
+struct Claims<T>(Vec<(T, usize)>);
+
+impl<T: PartialEq> Claims<T> {
+    /// Notes it when `value` is claimed already, else claims it.
+    fn claim(&mut self, value: T, field: &Field<'_>, remedy: &'static str) {
+        match self.0.iter().find(|(claimed, _)| *claimed == value) {
+            Some(&(_, first)) => field.refuse_repeated(first, remedy),
+            None => self.0.push((value, field.line())),
+        }
+    }
 }
 
-/// Servers that answer alike, and how the work is shared among them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Pool {
-    /// Its name.
-    pub name: Name,
-    /// Who is next.
-    pub policy: Policy,
-    /// The servers, in the order of the file: 1 to 256, with names and addresses of their own.
-    pub servers: Vec<Server>,
-    /// How servers are asked whether they are well.
-    pub health_check: HealthCheck,
-    /// When a server that fails requests is left out for a while.
-    pub ejection: Ejection,
-    /// What a server is given at once, and how much may wait.
-    pub limits: PoolLimits,
-    /// How often a failed request is tried elsewhere.
-    pub retry: Retry,
-    /// How long a server that has come back takes to its full share; zero for at once.
-    pub slow_start: Duration,
+/// The name that the table must have, which no other one of its kind may have.
+fn unique_name(section: &Section<'_>, claims: &mut Claims<Name>, example: &'static str) -> Option<Name> {
+    let field = section.required("name", example)?;
+    let name = field.name()?;
+    claims.claim(name.clone(), &field, "give it another name");
+    Some(name)
 }
 
-/// Who is next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Policy {
-    /// Each in turn, by weight.
-    RoundRobin,
-    /// The one with the fewest requests in flight for its weight.
-    LeastLoaded,
+fn listen_address(field: &Field<'_>) -> Option<SocketAddr> {
+    let expected = "an IP address and a port such as `0.0.0.0:8080` or `[::]:8080`";
+    field.text(expected, "write the address of an interface, or 0.0.0.0 for all", |text| text.parse().ok())
 }
 
-/// Something that the data plane connects to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Server {
-    /// Its name.
-    pub name: Name,
-    /// Where it listens; the port is not 0.
-    pub address: SocketAddr,
-    /// Its share beside the others.
-    pub weight: Weight,
+/// The admin listener's address and line.
+fn admin(top: &Section<'_>) -> Option<(SocketAddr, usize)> {
+    let section = top.section("admin", ADMIN_KEYS)?;
+    match section.field("listen") {
+        Some(field) => listen_address(&field).map(|address| (address, field.line())),
+        None => Some((ranges::ADMIN_LISTEN, section.line())),
+    }
 }
 
-/// How servers are asked whether they are well.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct HealthCheck {
-    /// What is asked.
-    pub probe: Probe,
-    /// From one check's start to the next.
-    pub interval: Duration,
-    /// How long one check may take; at most `interval`.
-    pub timeout: Duration,
-    /// Checks passed in a row after which a server is up.
-    pub rise: NonZeroU32,
-    /// Checks failed in a row after which a server is down.
-    pub fall: NonZeroU32,
+fn nonzero(section: &Section<'_>, key: &str, range: Count) -> Option<NonZeroU32> {
+    NonZeroU32::new(u32::try_from(section.count(key, range)?).ok()?)
 }
 
-/// What a health check asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Probe {
-    /// Whether a connection is accepted.
-    Tcp,
-    /// Whether `GET path` is answered with a status from `least` to `most`.
-    Http {
-        /// The path; starts with `/`, printable ASCII without spaces.
-        path: String,
-        /// The lowest good status, 100 to 599.
-        least: u16,
-        /// The highest good status, `least` to 599.
-        most: u16,
-    },
-}
-
-/// When a server that fails requests is left out for a while.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Ejection {
-    /// Failures in a row after which it is left out.
-    pub consecutive_failures: NonZeroU32,
-    /// How long the first time; twice as long each further time.
-    pub base_time: Duration,
-    /// How long at most; at least `base_time`.
-    pub max_time: Duration,
-    /// How many of the pool's servers may be left out at once, rounded up.
-    pub max_share: PerMille,
-}
-
-/// What a server is given at once, and how much may wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PoolLimits {
-    /// Requests (HTTP) or connections (TCP) that a server has at once, over all workers.
-    pub connections_per_server: NonZeroU32,
-    /// Requests or connections that may wait for a server, over all workers; 0 for none.
-    pub queue_length: u32,
-    /// How long each may wait.
-    pub queue_deadline: Duration,
-}
-
-/// How often a failed request is tried elsewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Retry {
-    /// Further tries of one request after the first, 0 to [`Retry::MOST_ATTEMPTS`].
-    pub attempts: u8,
-    /// Further tries as a part of all requests.
-    pub budget: PerMille,
-}
-
-impl Retry {
-    /// Most further tries: who fails on nine servers in turn fails because of itself.
-    pub const MOST_ATTEMPTS: u8 = 8;
-}
-
-/// Where requests are logged, one line each.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct AccessLog {
-    /// Where the lines go.
-    pub target: LogTarget,
-    /// How a line looks.
-    pub format: LogFormat,
-}
-
-/// Where log lines go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LogTarget {
-    /// Standard output, written `-`: the journal, when systemd runs the daemon.
-    Stdout,
-    /// The end of this file.
-    File(AbsolutePath),
-}
-
-/// How a line of the access log looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum LogFormat {
-    /// One JSON object.
-    Json,
-    /// Words and `key=value`, for people.
-    Text,
-}
-
-/// What clients may ask of the box.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Limits {
-    /// Client connections at once, over all workers and listeners.
-    pub max_clients: NonZeroU32,
-    /// Longest request line and header fields together.
-    pub request_head_bytes: ByteCount,
-    /// Longest status line and header fields of an answer together.
-    pub response_head_bytes: ByteCount,
-    /// Longest content of a request.
-    pub request_body_bytes: ByteCount,
-}
-
-/// How long each phase of an exchange may take.
-///
-/// An `idle` deadline starts again with each byte that arrives or leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Deadlines {
-    /// From the first byte of a request's head to its last; for the first request, from the connection.
-    pub client_head: Duration,
-    /// Between two arrivals of a request's content.
-    pub client_body_idle: Duration,
-    /// Between two departures of an answer to a client that reads slowly.
-    pub client_write_idle: Duration,
-    /// From an answer to the first byte of the client's next request.
-    pub keep_alive_idle: Duration,
-    /// From asking for a connection to a server to having it.
-    pub connect: Duration,
-    /// From the end of the request sent to a server to the head of its answer.
-    pub server_head: Duration,
-    /// Between two arrivals of an answer's content, or two departures of a request's content.
-    pub server_body_idle: Duration,
-    /// How long a connection to a server is kept for the next request.
-    pub server_keep_idle: Duration,
-    /// Between two bytes in either direction, in mode `tcp` and after an upgrade.
-    pub tunnel_idle: Duration,
-    /// From the order to stop, or from a listener's removal, to closing what is still open.
-    pub drain: Duration,
+fn per_mille(section: &Section<'_>, key: &str, range: Count) -> Option<PerMille> {
+    PerMille::new(u16::try_from(section.count(key, range)?).ok()?).ok()
 }

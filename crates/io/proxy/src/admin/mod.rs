@@ -3,6 +3,11 @@
 //! Owns: four pages over hyper. Leaves to others: what they say (`metrics`, `status`). Invariant: nothing here
 //! changes anything, and nothing here runs on a worker's thread.
 
+pub(crate) mod control;
+mod metrics;
+pub(crate) mod notify;
+mod status;
+
 use std::{
     convert::Infallible,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -16,7 +21,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, sync::Semaphore};
 
-use crate::{control::Running, metrics, status};
+use crate::admin::control::Running;
 
 /// Most connections at once: some scrapers, some browsers, some probes.
 const MAX_CONNECTIONS: usize = 64;

@@ -8,14 +8,18 @@ use evenkeel_http1::Onward;
 
 use crate::{
     client::Client,
-    content::Content,
-    exchange::{Answer, Broken, closed},
+    http1::{
+        content::Content,
+        exchange::{Answer, Broken, closed},
+        request::{ClientFault, Request},
+    },
+    net::{
+        scratch,
+        socket::{Read, Socket, either_readable},
+        splice::{self, Flow, Pipe, SPLICE_FROM},
+        sweep::{Expired, Phase, Watch},
+    },
     pool::{Server, deadline},
-    request::{ClientFault, Request},
-    scratch,
-    socket::{Read, Socket, either_readable},
-    splice::{self, Flow, Pipe, SPLICE_FROM},
-    sweep::{Expired, Phase, Watch},
     worker::Worker,
 };
 
@@ -64,7 +68,7 @@ pub(crate) async fn send_head(
     server: &Server,
     written: usize,
 ) -> Result<(), Broken> {
-    let idle = client.listening.route().deadlines.server_body_idle;
+    let idle = client.listening.settings().deadlines.server_body_idle;
     let to = (&server.socket, &*client.watch);
     write_all(&client.worker, to, &request.bytes[written..], idle).await.map_err(|error| match error {
         Unwritten::Expired => Broken::Server(Failure::AnswerTimeout),
@@ -79,7 +83,7 @@ pub(crate) async fn interim(
     server: &mut Server,
     unwritten: Vec<u8>,
 ) -> Result<(), Broken> {
-    let deadlines = client.listening.route().deadlines;
+    let deadlines = client.listening.settings().deadlines;
     let to = (&client.socket, &*client.watch);
     write_all(&client.worker, to, &unwritten, deadlines.client_write_idle)
         .await
@@ -97,7 +101,7 @@ pub(crate) async fn upload(
     request: &mut Request,
     server: &mut Server,
 ) -> Result<(), Broken> {
-    let deadlines = client.listening.route().deadlines;
+    let deadlines = client.listening.settings().deadlines;
     let mut pipe = None;
     while !request.content.is_done() {
         let watch = std::rc::Rc::clone(&client.watch);
@@ -153,7 +157,7 @@ async fn upload_piece(
     server: &Server,
     idle: std::time::Duration,
 ) -> Result<(), Broken> {
-    let limit = client.listening.route().limits.request_body_bytes.0;
+    let limit = client.listening.settings().limits.request_body_bytes.0;
     let unsent = scratch::with(|scratch| {
         let length = match client.socket.read(&mut scratch.input) {
             Ok(Read::Bytes(length)) => length,
@@ -183,7 +187,7 @@ pub(crate) async fn download(
     server: &mut Server,
     answer: &mut Answer,
 ) -> Result<(), Broken> {
-    let deadlines = client.listening.route().deadlines;
+    let deadlines = client.listening.settings().deadlines;
     let to = (&client.socket, &*client.watch);
     let mut pipe = None;
     loop {

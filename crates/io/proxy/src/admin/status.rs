@@ -10,7 +10,7 @@ use evenkeel_units::Instant;
 use serde::Serialize;
 
 use crate::{
-    control::Running,
+    admin::control::Running,
     latency::Latency,
     plan::PlannedListener,
     shared::{PoolShared, ServerShared},

@@ -6,7 +6,7 @@ use evenkeel_balance::{Failure, Standing, Verdict};
 use evenkeel_telemetry::{Exposition, Family};
 
 use crate::{
-    control::Running,
+    admin::control::Running,
     plan::Plan,
     shared::{Count, OWN_STATUSES, ServerTally},
 };

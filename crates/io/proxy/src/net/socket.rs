@@ -10,7 +10,7 @@ use tokio::{
     net::{TcpSocket, TcpStream},
 };
 
-use crate::sweep::{Expired, Watch};
+use crate::net::sweep::{Expired, Watch};
 
 /// What a read gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

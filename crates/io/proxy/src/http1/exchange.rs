@@ -5,21 +5,25 @@
 //! has reached the client, and only if nothing of it was sent or repeating it is harmless.
 
 use evenkeel_balance::{Failure, LocalCause, Outcome, Tried};
-use evenkeel_http1::{Onward, Parsed, ResponseHead, parse_response, write_response};
+use evenkeel_http1::{Method, Onward, Parsed, ResponseHead, parse_response, write_response};
 use evenkeel_units::Instant;
 
 use crate::{
     access_log,
-    answer::{self, Own},
-    client::{Client, is_head},
-    content::Content,
+    client::Client,
+    http1::{
+        answer::{self, Own},
+        content::Content,
+        request::{ClientFault, Request},
+        transfer::{self, Rest},
+    },
+    net::{
+        scratch::{self, SCRATCH_BYTES, Scratch},
+        socket::Read,
+        sweep::Phase,
+        tunnel,
+    },
     pool::{Kept, Lease, Reuse, Server, Unserved, deadline},
-    request::{ClientFault, Request},
-    scratch::{self, SCRATCH_BYTES, Scratch},
-    socket::Read,
-    sweep::Phase,
-    transfer::{self, Rest},
-    tunnel,
 };
 
 /// What becomes of the client's connection.
@@ -72,7 +76,7 @@ pub(crate) struct Answer {
 
 /// Serves one request.
 pub(crate) async fn run(client: &mut Client, mut request: Request) -> After {
-    let pool = std::rc::Rc::clone(&client.listening.route().pool);
+    let pool = std::rc::Rc::clone(&client.listening.settings().pool);
     let mut tried = Tried::NONE;
     let mut reuse = Reuse::Allowed;
     loop {
@@ -143,10 +147,10 @@ async fn converse(client: &mut Client, request: &mut Request, server: &mut Serve
     if !request.content.is_done() {
         Box::pin(transfer::upload(client, request, server)).await?;
     }
-    let route = client.listening.route();
+    let settings = client.listening.settings();
     let now = if server.reused { request.started } else { client.worker.clock.now() };
-    client.watch.set(Phase::Busy, deadline(now, route.deadlines.server_head));
-    drop(route);
+    client.watch.set(Phase::Busy, deadline(now, settings.deadlines.server_head));
+    drop(settings);
     loop {
         if server.hungry || server.held.is_empty() {
             let arrived = server.socket.readable(&client.watch).await;
@@ -162,7 +166,7 @@ async fn converse(client: &mut Client, request: &mut Request, server: &mut Serve
                     Box::pin(transfer::download(client, server, &mut answer)).await?;
                 }
                 if answer.onward == Onward::Upgrade {
-                    Box::pin(tunnel::upgraded(client, server)).await;
+                    Box::pin(upgraded(client, server)).await;
                 }
                 return Ok(answer);
             }
@@ -193,7 +197,7 @@ fn step(
         }
     }
     let bytes = &input[..have];
-    let limit = client.listening.route().limits.response_head_bytes.0;
+    let limit = client.listening.settings().limits.response_head_bytes.0;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(SCRATCH_BYTES - 1);
     let head = match parse_response(bytes, limit, request.method) {
         Ok(Parsed::Head(head)) => head,
@@ -365,8 +369,18 @@ async fn fail(client: &Client, request: &Request, broken: Broken) -> After {
     }
 }
 
+/// Carries a connection on after its upgrade to a WebSocket.
+async fn upgraded(client: &mut Client, server: &mut Server) {
+    let idle = client.listening.settings().deadlines.tunnel_idle;
+    let carried = std::mem::take(&mut client.carry);
+    // Frames that came right behind the request: few, and the server has just begun to read.
+    if server.socket.write(&carried).is_ok_and(|written| written == carried.len()) {
+        let _ = tunnel::run(&client.worker, (&client.socket, &server.socket), &client.watch, idle).await;
+    }
+}
+
 async fn own(client: &Client, request: &Request, status: u16, reason: &str) -> After {
-    let own = Own { status, reason, head_only: is_head(request.method) };
+    let own = Own { status, reason, head_only: request.method == Method::Head };
     let id = answer::send(client, own).await;
     let total = client.worker.clock.now().since(request.started);
     client.listening.tally().took.record(total);

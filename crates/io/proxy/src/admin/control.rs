@@ -20,11 +20,10 @@ use tokio::{
 };
 
 use crate::{
-    admin,
+    admin::notify::{self, State},
     clock::Clock,
-    health,
-    notify::{self, State},
     plan::{self, Plan, PlanError},
+    pool::health,
     worker::{Handle, Order},
 };
 
@@ -99,7 +98,7 @@ impl Control {
     fn start_services(&mut self) -> JoinSet<()> {
         let mut services = JoinSet::new();
         match self.admin.try_clone().and_then(tokio::net::TcpListener::from_std) {
-            Ok(listener) => drop(services.spawn(admin::serve(listener, Arc::clone(&self.running)))),
+            Ok(listener) => drop(services.spawn(super::serve(listener, Arc::clone(&self.running)))),
             Err(error) => tracing::error!(%error, "the admin listener is of no use"),
         }
         if let Some(socket) = self.socket.take() {

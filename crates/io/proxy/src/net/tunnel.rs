@@ -11,12 +11,13 @@ use std::{
 };
 
 use crate::{
-    client::Client,
-    pool::{Server, deadline},
-    scratch,
-    socket::{Read, Socket},
-    splice::{Pipe, SPLICE_FROM},
-    sweep::{Expired, Phase, Watch},
+    net::{
+        scratch,
+        socket::{Read, Socket},
+        splice::{Pipe, SPLICE_FROM},
+        sweep::{Expired, Phase, Watch},
+    },
+    pool::deadline,
     worker::Worker,
 };
 
@@ -182,14 +183,4 @@ pub(crate) async fn run(
         watch.poll_expired(context).map(|Expired| Err(io::Error::from(io::ErrorKind::TimedOut)))
     })
     .await
-}
-
-/// Carries a connection on after its upgrade to a WebSocket.
-pub(crate) async fn upgraded(client: &mut Client, server: &mut Server) {
-    let idle = client.listening.route().deadlines.tunnel_idle;
-    let carried = std::mem::take(&mut client.carry);
-    // Frames that came right behind the request: few, and the server has just begun to read.
-    if server.socket.write(&carried).is_ok_and(|written| written == carried.len()) {
-        let _ = run(&client.worker, (&client.socket, &server.socket), &client.watch, idle).await;
-    }
 }

@@ -13,9 +13,11 @@ use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use tokio::io::Interest;
 
 use crate::{
+    net::{
+        socket::Socket,
+        sweep::{Expired, Phase, Watch},
+    },
     pool::deadline,
-    socket::Socket,
-    sweep::{Expired, Phase, Watch},
     worker::Worker,
 };
 

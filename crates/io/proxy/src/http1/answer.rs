@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use evenkeel_units::Instant;
 
-use crate::{client::Client, scratch, socket::Read, sweep::Phase};
+use crate::{
+    client::Client,
+    net::{scratch, socket::Read, sweep::Phase},
+};
 
 /// How long a client may go on sending after it was refused, before the connection is cut.
 ///

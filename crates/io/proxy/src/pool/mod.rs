@@ -3,6 +3,8 @@
 //! Owns: the sockets around `core/balance`. Leaves to others: which server is next. Invariants: a started
 //! request is finished exactly once, by [`Lease`]; a connection that spoke while idle is never used again.
 
+pub(crate) mod health;
+
 use std::{
     cell::{Cell, RefCell},
     io,
@@ -18,9 +20,11 @@ use tokio::sync::oneshot;
 
 use crate::{
     clock::Clock,
+    net::{
+        socket::Socket,
+        sweep::{Phase, SWEEP_INTERVAL, Watch},
+    },
     shared::{PoolShared, ServerTally},
-    socket::Socket,
-    sweep::{Phase, SWEEP_INTERVAL, Watch},
 };
 
 /// Most idle connections a worker keeps to one server: what a burst leaves behind beyond that is closed.

@@ -9,7 +9,11 @@ use evenkeel_http1::{
 };
 use evenkeel_units::Instant;
 
-use crate::{client::Client, content::Content, scratch, socket::Read};
+use crate::{
+    client::Client,
+    http1::content::Content,
+    net::{scratch, socket::Read},
+};
 
 /// A request, rewritten for the server.
 pub(crate) struct Request {
@@ -119,13 +123,13 @@ pub(crate) fn take(client: &mut Client, read: bool) -> Result<Taken, ClientFault
 }
 
 fn begin(client: &mut Client, head: &RequestHead, bytes: &[u8]) -> Result<Request, ClientFault> {
-    let route = client.listening.route();
-    let limit = route.limits.request_body_bytes.0;
+    let settings = client.listening.settings();
+    let limit = settings.limits.request_body_bytes.0;
     if matches!(head.framing, Framing::Length(length) if length > limit) {
         return Err(ClientFault::TooLarge);
     }
     let mut out = scratch::take();
-    let hop = Hop { client: client.address.as_bytes(), host: route.pool.host.as_bytes() };
+    let hop = Hop { client: client.address.as_bytes(), host: settings.pool.host.as_bytes() };
     write_request(head, bytes, &hop, &mut out);
     let mut content = Content::of(head.framing);
     let rest = &bytes[head.length..];
@@ -145,7 +149,7 @@ fn begin(client: &mut Client, head: &RequestHead, bytes: &[u8]) -> Result<Reques
         bytes: out,
         started: client.worker.clock.now(),
         received: (head.length + taken) as u64,
-        line: route.access_log.as_ref().map(|_| Box::new(Line::of(head, bytes))),
+        line: settings.access_log.as_ref().map(|_| Box::new(Line::of(head, bytes))),
     })
 }
 

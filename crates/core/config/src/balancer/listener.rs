@@ -1,0 +1,99 @@
+//! `[[listener]]`: where clients arrive and what is spoken there.
+//!
+//! Invariants: names and addresses differ, the admin listener's included; each listener's pool exists.
+
+use alloc::{borrow::ToOwned as _, string::String, vec::Vec};
+use core::net::SocketAddr;
+
+use super::{Claims, PoolIndex, listen_address, pool::PoolDraft, ranges, unique_name};
+use crate::{
+    Name,
+    document::{Field, Section},
+};
+
+/// A place where clients arrive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Listener {
+    /// Its name.
+    pub name: Name,
+    /// Where it listens; port 0 lets the kernel choose.
+    pub bind: SocketAddr,
+    /// What is spoken there.
+    pub mode: Mode,
+    /// Whom its clients are sent to.
+    pub pool: PoolIndex,
+}
+
+/// What a listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// HTTP/1.1: each request is balanced.
+    Http,
+    /// Bytes: each connection is balanced.
+    Tcp,
+}
+
+const LISTENER_KEYS: &[&str] = &["name", "bind", "mode", "pool"];
+
+/// A listener whose pool is not resolved yet.
+pub(super) struct ListenerDraft<'a> {
+    name: Option<Name>,
+    bind: Option<SocketAddr>,
+    pub(super) mode: Option<Mode>,
+    pub(super) pool: Option<(Field<'a>, String)>,
+}
+
+pub(super) fn listeners<'a>(top: &Section<'a>, admin: Option<(SocketAddr, usize)>) -> Vec<ListenerDraft<'a>> {
+    let mut names = Claims(Vec::new());
+    let mut addresses = Claims(admin.into_iter().filter(|(address, _)| address.port() != 0).collect());
+    let sections = top.sections("listener", LISTENER_KEYS, ranges::MAX_LISTENERS, "[[listener]]");
+    let draft = |section: Section<'a>| ListenerDraft {
+        name: unique_name(&section, &mut names, "name = \"web\""),
+        bind: bind(&section, &mut addresses),
+        mode: mode(&section),
+        pool: pool_name(&section),
+    };
+    sections.into_iter().map(draft).collect()
+}
+
+fn bind(section: &Section<'_>, claims: &mut Claims<SocketAddr>) -> Option<SocketAddr> {
+    let field = section.required("bind", "bind = \"0.0.0.0:8080\"")?;
+    let address = listen_address(&field)?;
+    if address.port() != 0 {
+        claims.claim(address, &field, "let each listen on a port of its own");
+    }
+    Some(address)
+}
+
+fn mode(section: &Section<'_>) -> Option<Mode> {
+    let field = section.required("mode", "mode = \"http\"")?;
+    let remedy = "write \"http\" for web traffic, \"tcp\" for anything else";
+    field.text("\"http\" or \"tcp\"", remedy, |text| match text {
+        "http" => Some(Mode::Http),
+        "tcp" => Some(Mode::Tcp),
+        _ => None,
+    })
+}
+
+fn pool_name<'a>(section: &Section<'a>) -> Option<(Field<'a>, String)> {
+    let field = section.required("pool", "pool = \"app\"")?;
+    let name =
+        field.text("the name of a pool", "write the `name` of a [[pool]]", |text| Some(text.to_owned()))?;
+    Some((field, name))
+}
+
+/// Puts each listener to its pool; notes the pools that do not exist.
+pub(super) fn resolve(drafts: Vec<ListenerDraft<'_>>, pools: &[PoolDraft]) -> Option<Vec<Listener>> {
+    let position = |name: &str| pools.iter().position(|pool| pool.label.as_deref() == Some(name));
+    let resolved = drafts.into_iter().map(|draft| {
+        let (field, name) = draft.pool?;
+        let pool = position(&name);
+        if pool.is_none() && pools.iter().all(|pool| pool.label.is_some()) {
+            field.refuse_unresolved(pools.iter().filter_map(|pool| pool.label.clone()).collect());
+        }
+        Some(Listener { name: draft.name?, bind: draft.bind?, mode: draft.mode?, pool: PoolIndex(pool?) })
+    });
+    let resolved: Vec<_> = resolved.collect();
+    resolved.into_iter().collect()
+}

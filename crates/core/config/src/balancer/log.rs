@@ -1,0 +1,68 @@
+//! `[access_log]`: whether, where and how requests are written down.
+
+use crate::{
+    document::{Field, Section},
+    scalar::AbsolutePath,
+};
+
+/// Where requests are logged, one line each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AccessLog {
+    /// Where the lines go.
+    pub target: LogTarget,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// Where log lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Standard output, written `-`: the journal, when systemd runs the daemon.
+    Stdout,
+    /// The end of this file.
+    File(AbsolutePath),
+}
+
+/// How a line of the access log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LogFormat {
+    /// One JSON object.
+    Json,
+    /// Words and `key=value`, for people.
+    Text,
+}
+
+const LOG_KEYS: &[&str] = &["path", "format"];
+
+/// Where requests are logged; the inner `None` when the file does not ask for it.
+pub(super) fn access_log(top: &Section<'_>) -> Option<Option<AccessLog>> {
+    let section = top.section("access_log", LOG_KEYS)?;
+    if !section.is_present() {
+        return Some(None);
+    }
+    let target = section.required("path", "path = \"-\"").and_then(|field| log_target(&field));
+    let format = log_format(&section);
+    Some(Some(AccessLog { target: target?, format: format? }))
+}
+
+fn log_target(field: &Field<'_>) -> Option<LogTarget> {
+    let remedy = "write \"-\" for standard output, else the whole path of a file";
+    field.text("`-` or an absolute path", remedy, |text| match text {
+        "-" => Some(LogTarget::Stdout),
+        path => AbsolutePath::parse(path).map(LogTarget::File),
+    })
+}
+
+fn log_format(section: &Section<'_>) -> Option<LogFormat> {
+    let Some(field) = section.field("format") else { return Some(LogFormat::Json) };
+    field.text(
+        "\"json\" or \"text\"",
+        "write \"json\" for programs, \"text\" for people",
+        |text| match text {
+            "json" => Some(LogFormat::Json),
+            "text" => Some(LogFormat::Text),
+            _ => None,
+        },
+    )
+}

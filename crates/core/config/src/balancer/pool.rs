@@ -1,0 +1,258 @@
+//! `[[pool]]`: servers that give the same answers, and how the work is shared among them.
+//!
+//! Invariants: a pool has at least one server; names and addresses differ.
+
+use alloc::{string::String, vec::Vec};
+use core::{net::SocketAddr, num::NonZeroU32, time::Duration};
+
+use evenkeel_units::PerMille;
+
+use super::{
+    Claims, HealthCheck, Mode,
+    check::{self, CHECK_KEYS},
+    listener::ListenerDraft,
+    nonzero, per_mille, ranges, unique_name,
+};
+use crate::{
+    Name, Weight,
+    document::Section,
+    range::{Count, Span},
+};
+
+/// The place of a pool in its configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolIndex(pub(super) usize);
+
+impl PoolIndex {
+    /// The position in [`Config::pools`].
+    #[must_use]
+    pub const fn position(self) -> usize {
+        self.0
+    }
+}
+
+/// Servers that answer alike, and how the work is shared among them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pool {
+    /// Its name.
+    pub name: Name,
+    /// Who is next.
+    pub policy: Policy,
+    /// The servers, in the order of the file: 1 to 256, with names and addresses of their own.
+    pub servers: Vec<Server>,
+    /// How servers are asked whether they are well.
+    pub health_check: HealthCheck,
+    /// When a server that fails requests is left out for a while.
+    pub ejection: Ejection,
+    /// What a server is given at once, and how much may wait.
+    pub limits: PoolLimits,
+    /// How often a failed request is tried elsewhere.
+    pub retry: Retry,
+    /// How long a server that has come back takes to its full share; zero for at once.
+    pub slow_start: Duration,
+}
+
+/// Who is next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Policy {
+    /// Each in turn, by weight.
+    RoundRobin,
+    /// The one with the fewest requests in flight for its weight.
+    LeastLoaded,
+}
+
+/// Something that the data plane connects to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Server {
+    /// Its name.
+    pub name: Name,
+    /// Where it listens; the port is not 0.
+    pub address: SocketAddr,
+    /// Its share beside the others.
+    pub weight: Weight,
+}
+
+/// When a server that fails requests is left out for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ejection {
+    /// Failures in a row after which it is left out.
+    pub consecutive_failures: NonZeroU32,
+    /// How long the first time; twice as long each further time.
+    pub base_time: Duration,
+    /// How long at most; at least `base_time`.
+    pub max_time: Duration,
+    /// How many of the pool's servers may be left out at once, rounded up.
+    pub max_share: PerMille,
+}
+
+/// What a server is given at once, and how much may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolLimits {
+    /// Requests (HTTP) or connections (TCP) that a server has at once, over all workers.
+    pub connections_per_server: NonZeroU32,
+    /// Requests or connections that may wait for a server, over all workers; 0 for none.
+    pub queue_length: u32,
+    /// How long each may wait.
+    pub queue_deadline: Duration,
+}
+
+/// How often a failed request is tried elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Retry {
+    /// Further tries of one request after the first, 0 to [`Retry::MOST_ATTEMPTS`].
+    pub attempts: u8,
+    /// Further tries as a part of all requests.
+    pub budget: PerMille,
+}
+
+impl Retry {
+    /// Most further tries: who fails on nine servers in turn fails because of itself.
+    pub const MOST_ATTEMPTS: u8 = 8;
+}
+
+const POOL_KEYS: &[&str] =
+    &["name", "policy", "server", "health_check", "ejection", "limits", "retry", "slow_start"];
+
+const SERVER_KEYS: &[&str] = &["name", "address", "weight"];
+
+const EJECTION_KEYS: &[&str] = &["consecutive_failures", "base_time", "max_time", "max_share_per_mille"];
+
+const POOL_LIMIT_KEYS: &[&str] = &["connections_per_server", "queue_length", "queue_deadline"];
+
+const RETRY_KEYS: &[&str] = &["attempts", "budget_per_mille"];
+
+/// A pool with the text of its name, which listeners may use even when it is not a good name.
+pub(super) struct PoolDraft {
+    pub(super) label: Option<String>,
+    pub(super) pool: Option<Pool>,
+}
+
+pub(super) fn pools(top: &Section<'_>, listeners: &[ListenerDraft<'_>]) -> Vec<PoolDraft> {
+    let mut names = Claims(Vec::new());
+    let sections = top.sections("pool", POOL_KEYS, ranges::MAX_POOLS, "[[pool]]");
+    let draft = |section: Section<'_>| {
+        let label = section.field("name").and_then(|field| field.as_text());
+        let mode = mode_of(label.as_deref(), listeners);
+        PoolDraft { pool: pool(&section, &mut names, mode), label }
+    };
+    sections.into_iter().map(draft).collect()
+}
+
+/// HTTP when there are listeners for the pool and all of them speak it.
+fn mode_of(pool: Option<&str>, listeners: &[ListenerDraft<'_>]) -> Mode {
+    let mut modes = listeners
+        .iter()
+        .filter(|draft| draft.pool.as_ref().map(|(_, name)| name.as_str()) == pool)
+        .map(|draft| draft.mode.unwrap_or(Mode::Http))
+        .peekable();
+    let http = modes.peek().is_some() && modes.all(|mode| mode == Mode::Http);
+    if http { Mode::Http } else { Mode::Tcp }
+}
+
+fn pool(section: &Section<'_>, names: &mut Claims<Name>, mode: Mode) -> Option<Pool> {
+    let name = unique_name(section, names, "name = \"app\"");
+    let policy = policy(section);
+    let servers = servers(section);
+    let health_check =
+        section.section("health_check", CHECK_KEYS).and_then(|s| check::health_check(&s, mode));
+    let ejection = section.section("ejection", EJECTION_KEYS).and_then(|s| ejection(&s));
+    let limits = section.section("limits", POOL_LIMIT_KEYS).and_then(|s| pool_limits(&s));
+    let retry = section.section("retry", RETRY_KEYS).and_then(|s| retry(&s));
+    let slow_start = section.duration("slow_start", ranges::SLOW_START);
+    Some(Pool {
+        name: name?,
+        policy: policy?,
+        servers: servers?,
+        health_check: health_check?,
+        ejection: ejection?,
+        limits: limits?,
+        retry: retry?,
+        slow_start: slow_start?,
+    })
+}
+
+fn policy(section: &Section<'_>) -> Option<Policy> {
+    let Some(field) = section.field("policy") else { return Some(Policy::LeastLoaded) };
+    let remedy = match field.as_text().as_deref() {
+        Some("peak-ewma" | "consistent-hash") => {
+            "that policy comes with a later release; take \"least-loaded\""
+        }
+        Some(_) | None => "take \"least-loaded\" unless all requests cost the same",
+    };
+    field.text("\"round-robin\" or \"least-loaded\"", remedy, |text| match text {
+        "round-robin" => Some(Policy::RoundRobin),
+        "least-loaded" => Some(Policy::LeastLoaded),
+        _ => None,
+    })
+}
+
+fn servers(section: &Section<'_>) -> Option<Vec<Server>> {
+    let mut names = Claims(Vec::new());
+    let mut addresses = Claims(Vec::new());
+    let sections = section.sections("server", SERVER_KEYS, ranges::MAX_SERVERS, "[[pool.server]]");
+    let server = |section: Section<'_>| {
+        let name = unique_name(&section, &mut names, "name = \"app1\"");
+        let address = server_address(&section, &mut addresses);
+        let weight = weight(&section);
+        Some(Server { name: name?, address: address?, weight: weight? })
+    };
+    let servers: Vec<_> = sections.into_iter().map(server).collect();
+    let servers: Option<Vec<_>> = servers.into_iter().collect();
+    servers.filter(|servers| !servers.is_empty())
+}
+
+fn server_address(section: &Section<'_>, claims: &mut Claims<SocketAddr>) -> Option<SocketAddr> {
+    let field = section.required("address", "address = \"10.0.0.11:80\"")?;
+    let expected = "an IP address and a port such as `10.0.0.11:80`";
+    let remedy =
+        "names are not looked up, so that an outage of DNS is not one of the site: write the address";
+    let reachable = |address: &SocketAddr| address.port() != 0 && !address.ip().is_unspecified();
+    let address = field.text(expected, remedy, |text| text.parse().ok().filter(reachable))?;
+    claims.claim(address, &field, "list each server once; a larger share is a larger `weight`");
+    Some(address)
+}
+
+fn weight(section: &Section<'_>) -> Option<Weight> {
+    let Some(field) = section.field("weight") else { return Some(Weight::ONE) };
+    let range = Count::new(1, 1, Weight::MOST as u64);
+    Weight::new(field.count(range)?)
+}
+
+fn ejection(section: &Section<'_>) -> Option<Ejection> {
+    let consecutive_failures = nonzero(section, "consecutive_failures", ranges::EJECTION_FAILURES);
+    let base_time = section.duration("base_time", ranges::EJECTION_BASE);
+    let least = base_time.unwrap_or(ranges::EJECTION_MOST.least);
+    let max_time = match section.field("max_time") {
+        None => Some(ranges::EJECTION_MOST.default.max(least)),
+        Some(field) => field.duration(Span { least, ..ranges::EJECTION_MOST }),
+    };
+    let max_share = per_mille(section, "max_share_per_mille", ranges::EJECTION_SHARE);
+    Some(Ejection {
+        consecutive_failures: consecutive_failures?,
+        base_time: base_time?,
+        max_time: max_time?,
+        max_share: max_share?,
+    })
+}
+
+fn pool_limits(section: &Section<'_>) -> Option<PoolLimits> {
+    let connections_per_server = nonzero(section, "connections_per_server", ranges::SERVER_CONNECTIONS);
+    let queue_length = section.count("queue_length", ranges::QUEUE_LENGTH);
+    let queue_deadline = section.duration("queue_deadline", ranges::QUEUE_DEADLINE);
+    Some(PoolLimits {
+        connections_per_server: connections_per_server?,
+        queue_length: u32::try_from(queue_length?).ok()?,
+        queue_deadline: queue_deadline?,
+    })
+}
+
+fn retry(section: &Section<'_>) -> Option<Retry> {
+    let attempts = section.count("attempts", ranges::RETRY_ATTEMPTS);
+    let budget = per_mille(section, "budget_per_mille", ranges::RETRY_BUDGET);
+    Some(Retry { attempts: u8::try_from(attempts?).ok()?, budget: budget? })
+}
