@@ -18,6 +18,7 @@ use crate::{
         socket::{Read, Socket, either_readable},
         splice::{self, Flow, Pipe, SPLICE_FROM},
         sweep::{Expired, Phase, Watch},
+        wire::Wire,
     },
     pool::{Server, deadline},
     worker::Worker,
@@ -111,16 +112,11 @@ pub(crate) async fn upload(
             Ok(false) => {}
             Err(Expired) => return Err(Broken::Client(ClientFault::Timeout)),
         }
-        let sent = match long_left(&request.content) {
-            Some(left) => {
+        let sent = match long_run(&request.content, &client.socket, &server.socket) {
+            Some((left, from, to)) => {
                 let pipe =
                     pipe_in(&mut pipe, &client.worker).map_err(|_| Broken::Client(ClientFault::Gone))?;
-                let flow = Flow {
-                    from: &client.socket,
-                    to: &server.socket,
-                    watch: &watch,
-                    idle: deadlines.server_body_idle,
-                };
+                let flow = Flow { from, to, watch: &watch, idle: deadlines.server_body_idle };
                 let moved = pipe.step(&client.worker, &flow, left).await;
                 moved.map_err(from_client).map(|moved| {
                     request.content.passed(moved);
@@ -201,14 +197,9 @@ pub(crate) async fn download(
         client.watch.set(Phase::Busy, deadline(client.worker.clock.now(), deadlines.server_body_idle));
         let arrived = server.socket.readable(&client.watch).await;
         arrived.map_err(|Expired| Broken::Midway(Failure::AnswerTimeout))?;
-        if let Some(left) = long_left(&answer.rest.content) {
+        if let Some((left, from, to)) = long_run(&answer.rest.content, &server.socket, &client.socket) {
             let pipe = pipe_in(&mut pipe, &client.worker).map_err(|_| Broken::Midway(Failure::Closed))?;
-            let flow = Flow {
-                from: &server.socket,
-                to: &client.socket,
-                watch: &client.watch,
-                idle: deadlines.client_write_idle,
-            };
+            let flow = Flow { from, to, watch: &client.watch, idle: deadlines.client_write_idle };
             let moved = pipe.step(&client.worker, &flow, left).await.map_err(to_client)?;
             answer.rest.content.passed(moved);
             answer.sent += moved;
@@ -265,10 +256,10 @@ fn download_piece(
     Ok(())
 }
 
-/// How much of the content is left, when that is known and long enough to be spliced.
-const fn long_left(content: &Content) -> Option<u64> {
+/// How much of the content is left, when that is known and long enough to be spliced, and between which wires.
+fn long_run<'a>(content: &Content, from: &'a Socket, to: &'a Socket) -> Option<(u64, &'a Wire, &'a Wire)> {
     match content {
-        Content::Length(left) if *left >= SPLICE_FROM => Some(*left),
+        Content::Length(left) if *left >= SPLICE_FROM => Some((*left, from.plain()?, to.plain()?)),
         Content::Length(_) | Content::Done | Content::Chunked(_) | Content::UntilClose => None,
     }
 }

@@ -8,3 +8,4 @@ pub(crate) mod socket;
 pub(crate) mod splice;
 pub(crate) mod sweep;
 pub(crate) mod tunnel;
+pub(crate) mod wire;

@@ -1,16 +1,20 @@
-//! One non-blocking TCP connection, with as few system calls as it can be used with.
+//! A connection as the data plane uses it: reading, writing, and waiting under a deadline.
 //!
-//! Owns: reading, writing and waiting under a deadline. Invariant: after a read that did not fill its buffer
-//! tokio's readiness is cleared, so that no empty read follows and a request costs two receives in all.
+//! Owns: what every protocol may ask of a connection. Leaves to others: the bytes on the wire (`wire`). Invariant: what
+//! moves bytes past the program (`splice`) gets a wire only from [`Socket::plain`].
 
-use std::{io, net::SocketAddr, task::Poll};
-
-use tokio::{
-    io::Interest,
-    net::{TcpSocket, TcpStream},
+use std::{
+    io,
+    net::SocketAddr,
+    task::{Context, Poll},
 };
 
-use crate::net::sweep::{Expired, Watch};
+use tokio::net::TcpStream;
+
+use crate::net::{
+    sweep::{Expired, Watch},
+    wire::Wire,
+};
 
 /// What a read gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,41 +29,30 @@ pub(crate) enum Read {
 
 /// A connection.
 #[derive(Debug)]
-pub(crate) struct Socket(TcpStream);
+pub(crate) struct Socket {
+    wire: Wire,
+}
 
 impl Socket {
     /// A connection that was accepted or made.
     pub(crate) fn new(stream: TcpStream) -> Self {
-        // Heads and small bodies leave in one write; waiting for more to send would only delay them.
-        let _ = stream.set_nodelay(true);
-        Self(stream)
+        Self { wire: Wire::new(stream) }
     }
 
     /// Connects to `address`.
     pub(crate) async fn connect(address: SocketAddr) -> io::Result<Self> {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.connect(address).await.map(Self::new)
+        Ok(Self { wire: Wire::connect(address).await? })
     }
 
-    /// The connection itself, for splicing.
-    pub(crate) const fn stream(&self) -> &TcpStream {
-        &self.0
+    /// The wire, where the bytes on it are those that are read and written here.
+    #[expect(clippy::unnecessary_wraps, reason = "an encrypted connection grants none")]
+    pub(crate) const fn plain(&self) -> Option<&Wire> {
+        Some(&self.wire)
     }
 
     /// Reads what is there.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<Read> {
-        let room = buffer.len();
-        match self.0.try_read(buffer) {
-            Ok(0) => Ok(Read::End),
-            Ok(length) => {
-                if length < room {
-                    self.clear_readable();
-                }
-                Ok(Read::Bytes(length))
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Read::Wait),
-            Err(error) => Err(error),
-        }
+        self.wire.read(buffer)
     }
 
     /// Whether all that has come was read and more may come; costs a system call only where that is not known.
@@ -67,29 +60,30 @@ impl Socket {
         matches!(self.read(&mut [0]), Ok(Read::Wait))
     }
 
-    fn clear_readable(&self) {
-        // An end or error that has been seen keeps its own readiness.
-        let _: io::Result<()> =
-            self.0.try_io(Interest::READABLE, || Err(io::Error::from(io::ErrorKind::WouldBlock)));
-    }
-
-    /// Writes what there is room for, maybe nothing.
+    /// Writes what there is room for, maybe nothing. What it did not take must be written next, if anything is.
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self.0.try_write(bytes) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-            other => other,
-        }
+        self.wire.write(bytes)
     }
 
     /// Whether nothing has come on a connection that should be silent; makes no system call and wakes nobody.
     pub(crate) fn is_silent(&self) -> bool {
-        self.0.try_io(Interest::READABLE, || Ok(())).is_err()
+        self.wire.is_silent()
+    }
+
+    /// Whether there may be something to read, or the end; if not, the task is woken when there is.
+    pub(crate) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.wire.poll_readable(context)
+    }
+
+    /// Whether there may be room to write; if not, the task is woken when there is.
+    pub(crate) fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.wire.poll_writable(context)
     }
 
     /// Waits until there is something to read, or the end.
     pub(crate) async fn readable(&self, watch: &Watch) -> Result<(), Expired> {
-        std::future::poll_fn(|context| match self.0.poll_read_ready(context) {
-            Poll::Ready(_) => Poll::Ready(Ok(())),
+        std::future::poll_fn(|context| match self.poll_readable(context) {
+            Poll::Ready(()) => Poll::Ready(Ok(())),
             Poll::Pending => watch.poll_expired(context).map(Err),
         })
         .await
@@ -97,8 +91,8 @@ impl Socket {
 
     /// Waits until there is room to write.
     pub(crate) async fn writable(&self, watch: &Watch) -> Result<(), Expired> {
-        std::future::poll_fn(|context| match self.0.poll_write_ready(context) {
-            Poll::Ready(_) => Poll::Ready(Ok(())),
+        std::future::poll_fn(|context| match self.poll_writable(context) {
+            Poll::Ready(()) => Poll::Ready(Ok(())),
             Poll::Pending => watch.poll_expired(context).map(Err),
         })
         .await
@@ -106,23 +100,23 @@ impl Socket {
 
     /// Says that nothing more will be sent.
     pub(crate) fn shut_write(&self) {
-        let _ = socket2::SockRef::from(&self.0).shutdown(std::net::Shutdown::Write);
+        self.wire.shut_write();
     }
 
     /// Makes closing look like the failure that it is: a cut answer must not pass for a whole one.
     pub(crate) fn reset_on_close(&self) {
-        let _ = socket2::SockRef::from(&self.0).set_linger(Some(std::time::Duration::ZERO));
+        self.wire.reset_on_close();
     }
 }
 
 /// Waits until one of two connections has something to read; `true` when it is the second.
 pub(crate) async fn either_readable(first: &Socket, second: &Socket, watch: &Watch) -> Result<bool, Expired> {
     std::future::poll_fn(|context| {
-        if second.0.poll_read_ready(context).is_ready() {
+        if second.poll_readable(context).is_ready() {
             return Poll::Ready(Ok(true));
         }
-        match first.0.poll_read_ready(context) {
-            Poll::Ready(_) => Poll::Ready(Ok(false)),
+        match first.poll_readable(context) {
+            Poll::Ready(()) => Poll::Ready(Ok(false)),
             Poll::Pending => watch.poll_expired(context).map(Err),
         }
     })

@@ -6,6 +6,7 @@
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd},
+    task::Poll,
     time::Duration,
 };
 
@@ -14,8 +15,8 @@ use tokio::io::Interest;
 
 use crate::{
     net::{
-        socket::Socket,
         sweep::{Expired, Phase, Watch},
+        wire::Wire,
     },
     pool::deadline,
     worker::Worker,
@@ -40,10 +41,10 @@ pub(crate) struct Pipe {
     held: usize,
 }
 
-/// Two connections, and how long the second may take nothing.
+/// Two plain connections, and how long the second may take nothing.
 pub(crate) struct Flow<'a> {
-    pub(crate) from: &'a Socket,
-    pub(crate) to: &'a Socket,
+    pub(crate) from: &'a Wire,
+    pub(crate) to: &'a Wire,
     pub(crate) watch: &'a Watch,
     pub(crate) idle: Duration,
 }
@@ -89,7 +90,7 @@ impl Pipe {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     flow.watch.set(Phase::Busy, deadline(worker.clock.now(), flow.idle));
-                    flow.to.writable(flow.watch).await.map_err(|Expired| Stopped::Expired)?;
+                    writable(flow).await.map_err(|Expired| Stopped::Expired)?;
                 }
                 Err(_) => return Err(Stopped::Write),
             }
@@ -98,7 +99,7 @@ impl Pipe {
     }
 
     /// Takes from the sender what has come; 0 at its end.
-    pub(crate) fn fill(&mut self, from: &Socket, most: usize) -> io::Result<usize> {
+    pub(crate) fn fill(&mut self, from: &Wire, most: usize) -> io::Result<usize> {
         let room = most.min(usize::try_from(PIPE_BYTES).unwrap_or_default());
         let stream = from.stream();
         let came =
@@ -108,13 +109,22 @@ impl Pipe {
     }
 
     /// Gives the receiver what it has room for.
-    pub(crate) fn empty(&mut self, to: &Socket) -> io::Result<usize> {
+    pub(crate) fn empty(&mut self, to: &Wire) -> io::Result<usize> {
         let stream = to.stream();
         let went =
             stream.try_io(Interest::WRITABLE, || move_bytes(self.out.as_fd(), stream.as_fd(), self.held))?;
         self.held -= went;
         Ok(went)
     }
+}
+
+/// Waits until the receiver has room.
+async fn writable(flow: &Flow<'_>) -> Result<(), Expired> {
+    std::future::poll_fn(|context| match flow.to.poll_writable(context) {
+        Poll::Ready(()) => Poll::Ready(Ok(())),
+        Poll::Pending => flow.watch.poll_expired(context).map(Err),
+    })
+    .await
 }
 
 fn move_bytes(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {

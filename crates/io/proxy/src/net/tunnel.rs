@@ -71,8 +71,8 @@ impl Direction {
                     moved = true;
                     false
                 }
-                Step::Unread => from.stream().poll_read_ready(context).is_pending(),
-                Step::Unwritten => to.stream().poll_write_ready(context).is_pending(),
+                Step::Unread => from.poll_readable(context).is_pending(),
+                Step::Unwritten => to.poll_writable(context).is_pending(),
             };
             if waits {
                 break;
@@ -85,7 +85,8 @@ impl Direction {
         if !self.unwritten.is_empty() {
             return self.write_on(to);
         }
-        if let Some(pipe) = self.pipe.as_mut().filter(|pipe| !pipe.is_empty()) {
+        // There is a pipe only between two wires.
+        if let Some((pipe, to)) = self.pipe.as_mut().filter(|pipe| !pipe.is_empty()).zip(to.plain()) {
             return match pipe.empty(to) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Step::Unwritten),
                 other => other.map(|_| Step::Moved),
@@ -117,7 +118,7 @@ impl Direction {
             };
             let written = to.write(&scratch.input[..length])?;
             self.unwritten = scratch.input[written..length].to_vec();
-            if length as u64 >= SPLICE_FROM {
+            if length as u64 >= SPLICE_FROM && from.plain().and(to.plain()).is_some() {
                 // Where the system grants no pipe, copying does as well.
                 self.pipe = worker.take_pipe().ok();
             }
@@ -127,7 +128,7 @@ impl Direction {
 
     /// Fills the pipe, which is empty; the run ends with the burst, for a tunnel at rest holds no pipe.
     fn splice(&mut self, worker: &Worker, from: &Socket) -> io::Result<Step> {
-        let Some(pipe) = &mut self.pipe else { return Ok(Step::Moved) };
+        let Some((pipe, from)) = self.pipe.as_mut().zip(from.plain()) else { return Ok(Step::Moved) };
         match pipe.fill(from, usize::MAX) {
             Ok(0) => {
                 self.course = Course::Ending;
