@@ -13,6 +13,7 @@ extern crate alloc;
 extern crate std;
 
 mod chunked;
+mod edit;
 mod error;
 mod fields;
 mod request;
@@ -22,11 +23,12 @@ mod span;
 mod target;
 
 pub use chunked::{ChunkScanner, MAX_CHUNK_LINE, MAX_TRAILERS, Piece, Scan};
+pub use edit::Edits;
 pub use error::{ChunkError, RequestError, ResponseError};
 pub use fields::{MAX_CUTS, MAX_FIELDS};
 pub use request::{Method, RequestHead, parse_request};
 pub use response::{ResponseHead, parse_response};
-pub use rewrite::{Hop, Onward, write_request, write_response};
+pub use rewrite::{Hop, Onward, write_edited_request, write_edited_response, write_request, write_response};
 pub use span::Span;
 
 /// What a look at the bytes so far gave.

@@ -9,7 +9,7 @@
 
 use alloc::vec::Vec;
 
-use crate::{RequestHead, ResponseHead, Span, Version};
+use crate::{Edits, RequestHead, ResponseHead, Span, Version, edit};
 
 /// What a request gains on its way to the server.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +47,29 @@ pub fn write_request(head: &RequestHead, bytes: &[u8], hop: &Hop<'_>, out: &mut 
         out.extend_from_slice(b" HTTP/1.1\r\n");
         kept(bytes, head.lines.start(), head.lines.end(), head.cuts.as_slice(), out);
     }
-    if head.host.is_none() {
+    end_request(head, hop, head.host.is_none(), out);
+}
+
+/// Writes a request's head for the server with `edits`; `bytes` are those that it was parsed from.
+pub fn write_edited_request(
+    head: &RequestHead,
+    bytes: &[u8],
+    hop: &Hop<'_>,
+    edits: &Edits<'_>,
+    out: &mut Vec<u8>,
+) {
+    out.extend_from_slice(head.method_name.of(bytes));
+    out.push(b' ');
+    let target = edits.target.unwrap_or_else(|| head.target.of(bytes));
+    out.extend_from_slice(if target.is_empty() { b"/" } else { target });
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    edit::write(bytes, head.lines, head.cuts.as_slice(), edits, out);
+    end_request(head, hop, head.host.is_none() && !edits.removes(b"host"), out);
+}
+
+/// Writes what a request gains, and its empty line.
+fn end_request(head: &RequestHead, hop: &Hop<'_>, lacks_host: bool, out: &mut Vec<u8>) {
+    if lacks_host {
         field(b"Host: ", hop.host, out);
     }
     field(b"X-Forwarded-For: ", hop.client, out);
@@ -68,6 +90,28 @@ pub fn write_response(head: &ResponseHead, bytes: &[u8], onward: Onward, out: &m
     } else {
         kept(bytes, VERSION.len(), lines.end(), head.cuts.as_slice(), out);
     }
+    end_response(onward, out);
+}
+
+/// Writes an answer's head for the client with `edits`; `bytes` are those that it was parsed from.
+///
+/// With [`Onward::Http10`] the edits must take out Transfer-Encoding, like the content's chunks.
+pub fn write_edited_response(
+    head: &ResponseHead,
+    bytes: &[u8],
+    onward: Onward,
+    edits: &Edits<'_>,
+    out: &mut Vec<u8>,
+) {
+    const VERSION: &[u8] = b"HTTP/1.1";
+    out.extend_from_slice(VERSION);
+    out.extend_from_slice(&bytes[VERSION.len()..head.lines.start()]);
+    edit::write(bytes, head.lines, head.cuts.as_slice(), edits, out);
+    end_response(onward, out);
+}
+
+/// Writes what an answer gains, and its empty line.
+fn end_response(onward: Onward, out: &mut Vec<u8>) {
     out.extend_from_slice(match onward {
         Onward::Stay => b"\r\n",
         Onward::Close | Onward::Http10 => b"Connection: close\r\n\r\n",

@@ -1,8 +1,8 @@
 //! What of a head passes, what is refused and with which status, and what the other side gets to see.
 
 use evenkeel_http1::{
-    Framing, Hop, Method, Onward, Parsed, RequestError, RequestHead, ResponseHead, parse_request,
-    parse_response, write_request, write_response,
+    Edits, Framing, Hop, Method, Onward, Parsed, RequestError, RequestHead, ResponseHead, parse_request,
+    parse_response, write_edited_request, write_edited_response, write_request, write_response,
 };
 
 const LIMIT: usize = 256;
@@ -209,4 +209,45 @@ fn an_answer_reaches_the_client_in_our_version_and_with_our_connection() {
         write_response(&response(&from, Method::Get), from.as_bytes(), onward, &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), to);
     }
+}
+
+#[test]
+fn edits_replace_the_target_and_take_lines_out_and_put_them_in() {
+    let hop = Hop { client: b"192.0.2.1", host: b"10.0.0.1:80" };
+    let added = "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n\r\n";
+    for (from, edits, to) in [
+        (
+            "GET /a?q HTTP/1.1\r\nHost: a\r\nX-One: 1\r\nConnection: x-two\r\nX-Two: 2\r\nx-one: 3\r\nB: c\r\n\r\n",
+            Edits { target: Some(b"/b"), remove: &[b"x-one"], add: b"X-New: n\r\n" },
+            "GET /b HTTP/1.1\r\nHost: a\r\nB: c\r\nX-New: n\r\n",
+        ),
+        (
+            "GET http://a/x HTTP/1.1\r\nHost: a\r\n\r\n",
+            Edits { target: None, remove: &[b"Host"], add: b"Host: b\r\n" },
+            "GET /x HTTP/1.1\r\nHost: b\r\n",
+        ),
+        (
+            "GET / HTTP/1.0\r\n\r\n",
+            Edits { target: None, remove: &[b"host"], add: b"Host: b\r\n" },
+            "GET / HTTP/1.1\r\nHost: b\r\n",
+        ),
+        ("GET / HTTP/1.0\r\n\r\n", Edits::default(), "GET / HTTP/1.1\r\nHost: 10.0.0.1:80\r\n"),
+    ] {
+        let mut out = Vec::new();
+        write_edited_request(&request(from), from.as_bytes(), &hop, &edits, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), format!("{to}{added}"), "{from:?}");
+    }
+    let from = "HTTP/1.1 200 OK\r\nServer: s\r\nKeep-Alive: x\r\nA: b\r\n\r\n";
+    let edits = Edits { target: None, remove: &[b"server"], add: b"C: d\r\n" };
+    let mut out = Vec::new();
+    write_edited_response(&response(from, Method::Get), from.as_bytes(), Onward::Close, &edits, &mut out);
+    assert_eq!(out, b"HTTP/1.1 200 OK\r\nA: b\r\nC: d\r\nConnection: close\r\n\r\n");
+}
+
+#[test]
+fn the_fields_of_a_head_are_those_that_go_on() {
+    let text = "GET / HTTP/1.1\r\nHost: a\r\nConnection: x-two\r\nX-Two: 2\r\nX-One:  1 \r\nTE: x\r\n\r\n";
+    let head = request(text);
+    let fields: Vec<_> = head.fields(text.as_bytes()).collect();
+    assert_eq!(fields, [(&b"Host"[..], &b"a"[..]), (b"X-One", b"1")]);
 }
