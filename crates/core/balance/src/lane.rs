@@ -80,6 +80,11 @@ impl Lane {
         self.credit -= total;
     }
 
+    /// Takes over what is in flight at the same server before a reload.
+    pub(crate) const fn adopt(&mut self, before: &Self) {
+        self.active = before.active;
+    }
+
     pub(crate) const fn start(&mut self) {
         self.active += 1;
     }

@@ -128,13 +128,17 @@ impl Pool {
     }
 
     /// A pool after a reload: servers with the name and address of one in `before` keep its health; new ones
-    /// begin slowly beside those that have warmed up. What is in flight stays with `before`.
+    /// begin slowly beside those that have warmed up. What is in flight is counted here too, so whoever finishes it
+    /// there must finish it here.
     #[must_use]
     pub fn replacing(before: &Self, settings: &balancer::Pool, worker: Worker, now: Instant) -> Self {
         let mut pool = Self::new(settings, worker, now);
-        for (server, told) in pool.servers.iter_mut().zip(&settings.servers) {
+        for ((server, lane), told) in pool.servers.iter_mut().zip(&mut pool.lanes).zip(&settings.servers) {
             match before.position(&told.name, told) {
-                Some(position) => server.adopt(&before.servers[position]),
+                Some(position) => {
+                    server.adopt(&before.servers[position]);
+                    lane.adopt(&before.lanes[position]);
+                }
                 None => server.begin_ramp(now),
             }
         }

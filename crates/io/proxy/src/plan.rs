@@ -24,6 +24,45 @@ pub(crate) struct Plan {
     pub(crate) pools: Vec<Arc<PoolShared>>,
     pub(crate) listeners: Vec<PlannedListener>,
     pub(crate) access_log: Option<AccessLog>,
+    pub(crate) admin: Arc<AdminSocket>,
+}
+
+/// The socket of the admin pages; it stays through reloads that do not move it.
+#[derive(Debug)]
+pub(crate) struct AdminSocket {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl AdminSocket {
+    /// Binds it.
+    ///
+    /// # Errors
+    /// When the address is in use, is not ours, or needs a privilege.
+    fn bind(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens in fact.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The socket, for who serves the pages.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left.
+    pub(crate) fn listener(&self) -> io::Result<TcpListener> {
+        self.listener.try_clone()
+    }
+
+    /// Whether two plans have the same one.
+    pub(crate) fn is_same(one: &Arc<Self>, other: &Arc<Self>) -> bool {
+        Arc::ptr_eq(one, other)
+    }
 }
 
 /// A listener of a plan.
@@ -63,6 +102,14 @@ pub enum PlanError {
         /// What the system said.
         source: io::Error,
     },
+    /// The admin listener cannot be bound.
+    #[error("[admin] listen: cannot listen on {address}; choose an address of this machine that is free")]
+    Admin {
+        /// Where it should listen.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The access log cannot be opened.
     #[error("access log: cannot open it; does its folder exist, and may this user write there?")]
     AccessLog(#[source] io::Error),
@@ -71,7 +118,7 @@ pub enum PlanError {
     File {
         /// The file.
         path: String,
-        /// What was tried: `read` or `written`.
+        /// What was tried: `read`, `written` or `replaced`.
         action: &'static str,
         /// What the system said.
         source: io::Error,
@@ -87,7 +134,10 @@ impl PlanError {
     pub fn sentences(&self) -> Vec<String> {
         match self {
             Self::Config(errors) => errors.as_slice().iter().map(ToString::to_string).collect(),
-            Self::Bind { source, .. } | Self::AccessLog(source) | Self::File { source, .. } => {
+            Self::Bind { source, .. }
+            | Self::Admin { source, .. }
+            | Self::AccessLog(source)
+            | Self::File { source, .. } => {
                 vec![format!("{self}: {source}")]
             }
             Self::Stopping => vec![self.to_string()],
@@ -111,9 +161,19 @@ pub(crate) fn make(
         .iter()
         .map(|listener| plan_listener(listener, workers, before))
         .collect::<Result<_, _>>()?;
+    let admin = plan_admin(config.admin().listen, before)?;
     let access_log = open_log(&config, before)?;
     let pools = config.pools().iter().map(|pool| plan_pool(pool, workers, before)).collect();
-    Ok(Plan { config, pools, listeners, access_log })
+    Ok(Plan { config, pools, listeners, access_log, admin })
+}
+
+fn plan_admin(address: SocketAddr, before: Option<&Plan>) -> Result<Arc<AdminSocket>, PlanError> {
+    match before.filter(|plan| plan.config.admin().listen == address) {
+        Some(before) => Ok(Arc::clone(&before.admin)),
+        None => {
+            AdminSocket::bind(address).map(Arc::new).map_err(|source| PlanError::Admin { address, source })
+        }
+    }
 }
 
 fn plan_listener(
@@ -127,10 +187,17 @@ fn plan_listener(
     let (shared, sockets) = match known {
         Some(known) => (Arc::clone(&known.shared), Vec::new()),
         None => {
+            // A listener that moves takes its counts along.
+            let named = |known: &&PlannedListener| known.shared.name == name;
+            let moved = before.and_then(|plan| plan.listeners.iter().find(named));
             let bind = |source| PlanError::Bind { name: name.to_owned(), address: listener.bind, source };
             let sockets = accept::bind(listener.bind, workers).map_err(bind)?;
             let address = sockets.first().map_or(Ok(listener.bind), TcpListener::local_addr).map_err(bind)?;
-            (Arc::new(ListenerShared::new(name.to_owned(), address, workers)), sockets)
+            let shared = match moved {
+                Some(moved) => moved.shared.moved_to(address),
+                None => ListenerShared::new(name.to_owned(), address, workers),
+            };
+            (Arc::new(shared), sockets)
         }
     };
     Ok(PlannedListener {
@@ -154,7 +221,16 @@ fn plan_pool(pool: &balancer::Pool, workers: usize, before: Option<&Plan>) -> Ar
             None => Arc::new(ServerShared::new(server.name.as_str().to_owned(), server.address, workers)),
         }
     };
-    Arc::new(PoolShared::new(name.to_owned(), pool.servers.iter().map(server).collect()))
+    let servers: Vec<_> = pool.servers.iter().map(server).collect();
+    match known {
+        // The same servers in the same order: the pool goes on, with its checks.
+        Some(known) if is_same(&known.servers, &servers) => Arc::clone(known),
+        Some(_) | None => Arc::new(PoolShared::new(name.to_owned(), servers)),
+    }
+}
+
+fn is_same(before: &[Arc<ServerShared>], servers: &[Arc<ServerShared>]) -> bool {
+    before.len() == servers.len() && before.iter().zip(servers).all(|(a, b)| Arc::ptr_eq(a, b))
 }
 
 fn open_log(config: &Config, before: Option<&Plan>) -> Result<Option<AccessLog>, PlanError> {

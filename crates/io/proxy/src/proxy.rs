@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     num::NonZeroUsize,
     path::PathBuf,
     sync::Arc,
@@ -41,14 +41,6 @@ pub enum StartError {
     /// The configuration cannot be run.
     #[error("the configuration cannot be run:\n{}", .0.sentences().join("\n"))]
     Plan(PlanError),
-    /// The admin listener cannot be bound.
-    #[error("[admin] listen: cannot listen on {address}; choose an address of this machine that is free")]
-    Admin {
-        /// Where it should listen.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
     /// The control socket cannot be made.
     #[error("control socket: cannot be made; choose another place with --control-socket")]
     Control(#[source] evenkeel_control::Error),
@@ -62,7 +54,6 @@ pub enum StartError {
 pub struct Proxy {
     wishes: mpsc::UnboundedSender<Wish>,
     control: Option<JoinHandle<()>>,
-    admin: SocketAddr,
     running: Arc<Running>,
 }
 
@@ -78,9 +69,6 @@ impl Proxy {
         })?;
         let count = options.workers.get();
         let plan = Arc::new(plan::make(&path, &text, count, None).map_err(StartError::Plan)?);
-        let address = plan.config.admin().listen;
-        let (listener, admin) =
-            admin_listener(address).map_err(|source| StartError::Admin { address, source })?;
         let clock = Clock::start();
         let workers = start_workers(options.workers, clock, &plan).map_err(StartError::Thread)?;
         let running = Arc::new(Running::new(clock, options.version, count, plan));
@@ -94,7 +82,6 @@ impl Proxy {
             running: Arc::clone(&running),
             workers,
             config_path: Some(options.config),
-            admin: listener,
             socket: socket.map_err(StartError::Control)?,
             wishes: wishes.clone(),
         };
@@ -102,13 +89,13 @@ impl Proxy {
             .name("control".into())
             .spawn(move || runtime.block_on(control.run(incoming)))
             .map_err(StartError::Thread)?;
-        Ok(Self { wishes, control: Some(thread), admin, running })
+        Ok(Self { wishes, control: Some(thread), running })
     }
 
     /// Where the admin pages are.
     #[must_use]
-    pub const fn admin_address(&self) -> SocketAddr {
-        self.admin
+    pub fn admin_address(&self) -> SocketAddr {
+        self.running.plan().admin.address()
     }
 
     /// Where a listener of the running configuration listens in fact.
@@ -163,13 +150,6 @@ impl std::fmt::Debug for Running {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Running").field("workers", &self.workers).finish_non_exhaustive()
     }
-}
-
-fn admin_listener(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
 }
 
 fn start_workers(count: NonZeroUsize, clock: Clock, plan: &Arc<Plan>) -> io::Result<Vec<Handle>> {

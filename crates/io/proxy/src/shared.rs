@@ -186,13 +186,19 @@ pub(crate) struct ListenerShared {
     pub(crate) name: String,
     /// Where it listens in fact, when the configuration left the port to the kernel.
     pub(crate) address: SocketAddr,
-    pub(crate) tallies: Box<[ListenerTally]>,
+    /// A listener that a reload moves shares them with the one that it was.
+    pub(crate) tallies: Arc<[ListenerTally]>,
 }
 
 impl ListenerShared {
     /// A listener counted by so many workers.
     pub(crate) fn new(name: String, address: SocketAddr, workers: usize) -> Self {
         Self { name, address, tallies: (0..workers).map(|_| ListenerTally::default()).collect() }
+    }
+
+    /// The same listener at another address, with its counts.
+    pub(crate) fn moved_to(&self, address: SocketAddr) -> Self {
+        Self { name: self.name.clone(), address, tallies: Arc::clone(&self.tallies) }
     }
 
     /// The sum of one counter over the workers.

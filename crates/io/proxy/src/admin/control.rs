@@ -1,7 +1,8 @@
 //! The control thread: everything that is not a client's request.
 //!
 //! Owns: the running plan, reloads, health checks, the admin listener and the control socket. Invariant I8: the
-//! running plan changes only after a whole new one was made, and one change at a time.
+//! running plan changes only after a whole new one was made, and one change at a time; a text becomes the configuration
+//! file only after every worker runs it.
 
 use std::{
     fs,
@@ -22,8 +23,8 @@ use tokio::{
 use crate::{
     admin::notify::{self, State},
     clock::Clock,
-    plan::{self, Plan, PlanError},
-    pool::health,
+    plan::{self, AdminSocket, Plan, PlanError},
+    pool::health::Checks,
     worker::{Handle, Order},
 };
 
@@ -67,7 +68,6 @@ pub(crate) struct Control {
     pub(crate) running: Arc<Running>,
     pub(crate) workers: Vec<Handle>,
     pub(crate) config_path: Option<PathBuf>,
-    pub(crate) admin: std::net::TcpListener,
     pub(crate) socket: Option<evenkeel_control::Server>,
     pub(crate) wishes: mpsc::UnboundedSender<Wish>,
 }
@@ -75,32 +75,41 @@ pub(crate) struct Control {
 impl Control {
     /// Fulfils wishes until one of them is to stop, and everything has ended.
     pub(crate) async fn run(mut self, mut incoming: mpsc::UnboundedReceiver<Wish>) {
-        let mut checks = health::start(&self.running.plan(), self.running.clock);
+        let mut checks = Checks::default();
+        checks.follow(&self.running.plan(), self.running.clock);
         let mut services = self.start_services();
+        let mut pages = self.serve_pages(&self.running.plan());
         notify::tell(State::Ready);
         while let Some(wish) = incoming.recv().await {
             match wish {
                 Wish::Apply(text, reply) => {
-                    let applied = self.apply(&text, Keep::Yes, &mut checks).await;
+                    let applied = self.apply(&text, Keep::Yes, (&mut checks, &mut pages)).await;
                     let _ = reply.send(applied);
                 }
                 Wish::Reload(reply) => {
-                    let applied = self.reload(&mut checks).await;
+                    let applied = self.reload((&mut checks, &mut pages)).await;
                     let _ = reply.send(applied);
                 }
                 Wish::Drain => break,
             }
         }
         self.drain().await;
+        pages.shutdown().await;
         services.shutdown().await;
+    }
+
+    /// Serves the admin pages of a plan, until the set is dropped.
+    fn serve_pages(&self, plan: &Plan) -> JoinSet<()> {
+        let mut pages = JoinSet::new();
+        match plan.admin.listener().and_then(tokio::net::TcpListener::from_std) {
+            Ok(listener) => drop(pages.spawn(super::serve(listener, Arc::clone(&self.running)))),
+            Err(error) => tracing::error!(%error, "the admin listener is of no use"),
+        }
+        pages
     }
 
     fn start_services(&mut self) -> JoinSet<()> {
         let mut services = JoinSet::new();
-        match self.admin.try_clone().and_then(tokio::net::TcpListener::from_std) {
-            Ok(listener) => drop(services.spawn(super::serve(listener, Arc::clone(&self.running)))),
-            Err(error) => tracing::error!(%error, "the admin listener is of no use"),
-        }
         if let Some(socket) = self.socket.take() {
             let wishes = self.wishes.clone();
             services.spawn(async move { socket.serve(move |request| answer(wishes.clone(), request)).await });
@@ -108,15 +117,20 @@ impl Control {
         services
     }
 
-    async fn reload(&mut self, checks: &mut JoinSet<()>) -> Result<(), PlanError> {
+    async fn reload(&mut self, beside: (&mut Checks, &mut JoinSet<()>)) -> Result<(), PlanError> {
         let Some(path) = self.config_path.clone() else { return Ok(()) };
         let text = fs::read_to_string(&path).map_err(|source| file_error(&path, "read", source))?;
-        self.apply(&text, Keep::No, checks).await
+        self.apply(&text, Keep::No, beside).await
     }
 
-    async fn apply(&mut self, text: &str, keep: Keep, checks: &mut JoinSet<()>) -> Result<(), PlanError> {
+    async fn apply(
+        &mut self,
+        text: &str,
+        keep: Keep,
+        beside: (&mut Checks, &mut JoinSet<()>),
+    ) -> Result<(), PlanError> {
         notify::tell(State::Reloading);
-        let applied = self.take_over(text, keep, checks).await;
+        let applied = self.take_over(text, keep, beside).await;
         notify::tell(State::Ready);
         match &applied {
             Ok(()) => tracing::info!("configuration taken over"),
@@ -129,13 +143,20 @@ impl Control {
         applied
     }
 
-    async fn take_over(&mut self, text: &str, keep: Keep, checks: &mut JoinSet<()>) -> Result<(), PlanError> {
+    async fn take_over(
+        &mut self,
+        text: &str,
+        keep: Keep,
+        (checks, pages): (&mut Checks, &mut JoinSet<()>),
+    ) -> Result<(), PlanError> {
         let before = self.running.plan();
         let name = self.config_path.as_deref().map_or_else(|| "configuration".into(), Path::to_string_lossy);
         let plan = Arc::new(plan::make(&name, text, self.workers.len(), Some(&before))?);
-        if let (Keep::Yes, Some(path)) = (keep, &self.config_path) {
-            replace(path, text).map_err(|source| file_error(path, "written", source))?;
-        }
+        // Whatever of writing can fail by the disk fails here, before a worker hears of the plan.
+        let kept = match (keep, &self.config_path) {
+            (Keep::Yes, Some(path)) => Some(Written::beside(path, text)?),
+            (Keep::Yes | Keep::No, _) => None,
+        };
         let mut taken = Vec::new();
         for worker in &self.workers {
             let (done, when_done) = oneshot::channel();
@@ -145,13 +166,13 @@ impl Control {
         for when_done in taken {
             when_done.await.map_err(|_| PlanError::Stopping)?;
         }
-        if plan.config.admin() != before.config.admin() {
-            tracing::warn!("the admin listener moves only when the data plane is restarted");
+        checks.follow(&plan, self.running.clock);
+        self.running.set_plan(Arc::clone(&plan));
+        if !AdminSocket::is_same(&plan.admin, &before.admin) {
+            // Whoever is being answered there is answered to the end.
+            *pages = self.serve_pages(&plan);
         }
-        checks.shutdown().await;
-        *checks = health::start(&plan, self.running.clock);
-        self.running.set_plan(plan);
-        Ok(())
+        kept.map_or(Ok(()), Written::take_place)
     }
 
     async fn drain(&mut self) {
@@ -184,17 +205,37 @@ fn file_error(path: &Path, action: &'static str, source: std::io::Error) -> Plan
     PlanError::File { path: path.display().to_string(), action, source }
 }
 
-/// Replaces a file so that after a power cut it is either the old or the new one.
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    let new = path.with_extension("toml.new");
-    let mut file = fs::File::create(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::File::open(folder)?.sync_all()?;
+/// A text on the disk beside the configuration file, whose place it may take.
+struct Written<'a> {
+    new: PathBuf,
+    path: &'a Path,
+}
+
+impl<'a> Written<'a> {
+    fn beside(path: &'a Path, text: &str) -> Result<Self, PlanError> {
+        let new = path.with_extension("toml.new");
+        let write = || {
+            let mut file = fs::File::create(&new)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        };
+        write().map_err(|source| file_error(path, "written", source))?;
+        Ok(Self { new, path })
     }
-    Ok(())
+
+    /// Replaces the file so that after a power cut it is either the old or the new one.
+    fn take_place(self) -> Result<(), PlanError> {
+        let replace = || {
+            fs::rename(&self.new, self.path)?;
+            match self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+                Some(folder) => fs::File::open(folder)?.sync_all(),
+                None => Ok(()),
+            }
+        };
+        replace().map_err(|source| {
+            file_error(self.path, "replaced, though what it should say runs already", source)
+        })
+    }
 }
 
 async fn answer(wishes: mpsc::UnboundedSender<Wish>, request: ProxyRequest) -> Answer {

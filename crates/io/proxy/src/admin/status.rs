@@ -95,7 +95,7 @@ pub(crate) fn page(running: &Running) -> String {
 }
 
 fn totals(listeners: &[PlannedListener]) -> Totals {
-    let tallies = listeners.iter().flat_map(|listener| &listener.shared.tallies);
+    let tallies = listeners.iter().flat_map(|listener| listener.shared.tallies.iter());
     let answers = |class: usize| tallies.clone().map(|tally| tally.answers[class].value()).sum::<u64>();
     Totals {
         requests: (0..5).map(answers).sum(),

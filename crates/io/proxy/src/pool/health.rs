@@ -27,15 +27,42 @@ use crate::{
 /// Longest head of an answer to a check: what Apache httpd allows a request's fields, and ample.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// Starts the checks of all servers of a plan; they end when the set is dropped.
-pub(crate) fn start(plan: &Plan, clock: Clock) -> JoinSet<()> {
-    let mut checks = JoinSet::new();
-    for (settings, pool) in plan.config.pools().iter().zip(&plan.pools) {
-        for position in 0..pool.servers.len() {
-            checks.spawn(check(Arc::clone(pool), position, settings.health_check.clone(), clock));
-        }
+/// The checks that run; they end when this is dropped.
+#[derive(Default)]
+pub(crate) struct Checks(Vec<PoolChecks>);
+
+/// The checks of one pool.
+struct PoolChecks {
+    pool: Arc<PoolShared>,
+    settings: HealthCheck,
+    _tasks: JoinSet<()>,
+}
+
+impl Checks {
+    /// Checks the servers of this plan from now on. Where a pool and what is asked of it stay, its checks go on in
+    /// their rhythm: however often a configuration is reloaded, a server is asked no more often than it says.
+    pub(crate) fn follow(&mut self, plan: &Plan, clock: Clock) {
+        let mut before = std::mem::take(&mut self.0);
+        let checks = |(settings, pool): (&evenkeel_config::balancer::Pool, &Arc<PoolShared>)| {
+            let settings = &settings.health_check;
+            let same = |known: &PoolChecks| Arc::ptr_eq(&known.pool, pool) && known.settings == *settings;
+            match before.iter().position(same) {
+                Some(at) => before.swap_remove(at),
+                None => PoolChecks::start(pool, settings, clock),
+            }
+        };
+        self.0 = plan.config.pools().iter().zip(&plan.pools).map(checks).collect();
     }
-    checks
+}
+
+impl PoolChecks {
+    fn start(pool: &Arc<PoolShared>, settings: &HealthCheck, clock: Clock) -> Self {
+        let mut tasks = JoinSet::new();
+        for position in 0..pool.servers.len() {
+            tasks.spawn(check(Arc::clone(pool), position, settings.clone(), clock));
+        }
+        Self { pool: Arc::clone(pool), settings: settings.clone(), _tasks: tasks }
+    }
 }
 
 /// Checks one server for ever.
@@ -45,7 +72,8 @@ async fn check(pool: Arc<PoolShared>, position: usize, settings: HealthCheck, cl
         .checker
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .take()
+        // Not taken out: a check that a reload cuts short must not lose what was counted before.
+        .clone()
         .unwrap_or_else(|| Checker::new(&settings));
     checker.set(&settings);
     loop {

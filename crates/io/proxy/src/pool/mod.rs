@@ -4,6 +4,7 @@
 //! request is finished exactly once, by [`Lease`]; a connection that spoke while idle is never used again.
 
 pub(crate) mod health;
+mod succession;
 
 use std::{
     cell::{Cell, RefCell},
@@ -26,6 +27,7 @@ use crate::{
     },
     shared::{PoolShared, ServerTally},
 };
+use succession::Successor;
 
 /// Most idle connections a worker keeps to one server: what a burst leaves behind beyond that is closed.
 const MAX_IDLE: usize = 1024;
@@ -89,6 +91,8 @@ pub(crate) struct PoolState {
     queue_deadline: Duration,
     /// The Host for requests that have none.
     pub(crate) host: String,
+    /// What took this pool's place in a reload.
+    successor: RefCell<Option<Successor>>,
 }
 
 impl PoolState {
@@ -107,6 +111,7 @@ impl PoolState {
         };
         let queue =
             usize::try_from(settings.limits.queue_length).unwrap_or(usize::MAX).div_ceil(part.count.get());
+        let (connect, keep_idle) = connection_deadlines(deadlines);
         Self {
             clock,
             worker,
@@ -114,11 +119,12 @@ impl PoolState {
             seen: Cell::new(0),
             idle: shared.servers.iter().map(|_| RefCell::new(Vec::new())).collect(),
             queue: RefCell::new(Queue::new(queue, settings.limits.queue_deadline)),
-            connect: deadlines.connect,
-            keep_idle: deadlines.server_keep_idle,
+            connect,
+            keep_idle,
             queue_deadline: settings.limits.queue_deadline,
             host: shared.servers.first().map(|server| server.address.to_string()).unwrap_or_default(),
             shared,
+            successor: RefCell::new(None),
         }
     }
 
@@ -129,11 +135,11 @@ impl PoolState {
 
     /// The next server, when nobody has to wait: the short way.
     pub(crate) fn kept(self: &Rc<Self>, now: Instant, tried: &Tried) -> Kept {
-        if !self.queue.borrow().is_empty() {
+        if !self.newest().queue.borrow().is_empty() {
             return Kept::Wait;
         }
         self.sync(now);
-        let Pick::Server(index) = self.balance.borrow_mut().pick(now, tried) else { return Kept::Wait };
+        let Pick::Server(index) = self.pick(now, tried) else { return Kept::Wait };
         let lease = self.lease(index, tried);
         match self.pop(index, now) {
             Some(socket) => Kept::Connection(lease, Server::new(socket, true)),
@@ -155,6 +161,7 @@ impl PoolState {
 
     fn lease(self: &Rc<Self>, index: ServerIndex, tried: &Tried) -> Lease {
         self.balance.borrow_mut().start(index, tried);
+        self.start_at_successor(index);
         let tally = self.tally(index);
         tally.requests.up();
         tally.active.up();
@@ -216,13 +223,14 @@ impl PoolState {
         let mut first = true;
         loop {
             self.sync(now);
-            let must_queue = first && !self.queue.borrow().is_empty();
-            let pick = if must_queue { Pick::Full } else { self.balance.borrow_mut().pick(now, tried) };
+            let newest = self.newest();
+            let must_queue = first && !newest.queue.borrow().is_empty();
+            let pick = if must_queue { Pick::Full } else { self.pick(now, tried) };
             match pick {
                 Pick::Server(index) => {
                     let lease = self.lease(index, tried);
                     // Where much room came at once, each that takes a place lets the next one in.
-                    self.wake(now);
+                    newest.wake(now);
                     return Ok(lease);
                 }
                 Pick::Nobody => return Err(Unserved::Nobody),
@@ -230,14 +238,14 @@ impl PoolState {
             }
             first = false;
             let (free, woken) = oneshot::channel();
-            let ticket = self.queue.borrow_mut().enter(now, free).map_err(|_| Unserved::Queue)?;
+            let ticket = newest.queue.borrow_mut().enter(now, free).map_err(|_| Unserved::Queue)?;
             watch.set(Phase::Busy, until);
             let granted = watch.guard(woken).await;
-            self.queue.borrow_mut().leave(ticket);
+            newest.queue.borrow_mut().leave(ticket);
             now = self.clock.now();
             if granted.is_err() || now >= until {
                 // A place that was granted in the same moment is passed on.
-                self.wake(now);
+                self.newest().wake(now);
                 return Err(Unserved::Queue);
             }
         }
@@ -256,6 +264,10 @@ impl PoolState {
 
     /// Keeps a connection for the next request.
     pub(crate) fn keep(&self, index: ServerIndex, socket: Socket, now: Instant) {
+        if let Some((next, place)) = self.successor(index) {
+            // A server that is no more needs no connection.
+            return place.map_or((), |place| next.keep(place, socket, now));
+        }
         let mut idle = self.idle[index.position()].borrow_mut();
         if idle.len() < MAX_IDLE {
             idle.push(Idle { socket, since: now });
@@ -265,6 +277,9 @@ impl PoolState {
 
     /// Closes the kept connections to a server: one of them was found dead.
     pub(crate) fn forget_kept(&self, index: ServerIndex) {
+        if let Some((next, Some(place))) = self.successor(index) {
+            return next.forget_kept(place);
+        }
         while self.idle[index.position()].borrow_mut().pop().is_some() {
             self.tally(index).idle.down();
         }
@@ -294,7 +309,9 @@ impl PoolState {
             let tally = &self.shared.servers[position].tallies[self.worker];
             (idle.len()..before).for_each(|_| tally.idle.down());
         }
-        self.publish(now);
+        if !self.is_replaced() {
+            self.publish(now);
+        }
         self.wake(now);
     }
 
@@ -387,6 +404,7 @@ impl Drop for Lease {
             Outcome::Served | Outcome::ClientGone => {}
         }
         self.pool.balance.borrow_mut().finish(now, self.server, self.outcome);
+        self.pool.finish_at_successor(now, self.server, self.outcome);
         self.pool.wake(now);
     }
 }
@@ -402,6 +420,11 @@ pub(crate) fn connect_failure(error: &io::Error) -> Outcome {
         Some(libc::ETIMEDOUT) => Outcome::Failed(Failure::ConnectTimeout),
         _ => Outcome::Failed(Failure::Closed),
     }
+}
+
+/// The deadlines that a pool keeps: for connecting, and for how long a connection is kept.
+const fn connection_deadlines(deadlines: &balancer::Deadlines) -> (Duration, Duration) {
+    (deadlines.connect, deadlines.server_keep_idle)
 }
 
 /// A deadline that a coarse sweep may find late but never early.

@@ -52,6 +52,10 @@ impl Plane {
         self.proxy().listener_address("web").expect("the listener is there")
     }
 
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.proxy().admin_address()
+    }
+
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.address())
     }
