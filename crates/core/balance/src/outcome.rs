@@ -37,6 +37,8 @@ pub enum Failure {
     Unreachable,
     /// The connection did not come about in time.
     ConnectTimeout,
+    /// No TLS session came about: its certificate does not verify, or it speaks nothing that we do.
+    Handshake,
     /// It closed or reset the connection before its answer was complete.
     Closed,
     /// Its answer did not come, or not go on, in time.
@@ -49,10 +51,11 @@ pub enum Failure {
 
 impl Failure {
     /// Every failure, in the order of an exchange.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Refused,
         Self::Unreachable,
         Self::ConnectTimeout,
+        Self::Handshake,
         Self::Closed,
         Self::AnswerTimeout,
         Self::BadAnswer,
@@ -66,6 +69,7 @@ impl Failure {
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
             Self::ConnectTimeout => "connect_timeout",
+            Self::Handshake => "tls_handshake",
             Self::Closed => "closed",
             Self::AnswerTimeout => "answer_timeout",
             Self::BadAnswer => "bad_answer",

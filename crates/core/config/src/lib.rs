@@ -20,7 +20,7 @@ mod scalar;
 
 pub use error::{Error, Errors, MAX_ERRORS, Problem};
 pub use kind::Kind;
-pub use scalar::{AbsolutePath, HttpUrl, Name, Weight};
+pub use scalar::{AbsolutePath, FilePath, HostName, HttpUrl, Name, Weight};
 
 /// Longest configuration text, in bytes.
 ///

@@ -96,6 +96,65 @@ impl fmt::Display for AbsolutePath {
     }
 }
 
+/// The path of a file, absolute or from the folder of the configuration: 1 to 4,095 bytes (`PATH_MAX` of Linux less its
+/// NUL) without control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FilePath(String);
+
+impl FilePath {
+    pub(crate) const EXPECTED: &str = "the path of a file such as `site.pem`";
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let fits = (1..4096).contains(&text.len()) && !text.ends_with('/');
+        (fits && !text.contains(char::is_control)).then(|| Self(text.to_owned()))
+    }
+
+    /// The path as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for FilePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name of a host in lower case, as it stands in certificates and in SNI: labels of 1 to 63 letters, digits, `-` or
+/// `_`, together at most 253 bytes, the last one not a number (RFC 1123 §2.1, RFC 6066 §3).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostName(String);
+
+impl HostName {
+    pub(crate) const EXPECTED: &str = "the name of a host such as `app.example.org`";
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let name = text.to_ascii_lowercase();
+        let good = |label: &str| {
+            (1..64).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        };
+        let number = name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+        (name.len() < 254 && name.split('.').all(good) && !number).then_some(Self(name))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// An `http` URL of a service: host, port and path, without user, query and fragment (RFC 9110 §4.2.1).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HttpUrl {
@@ -230,6 +289,30 @@ mod tests {
             assert_eq!(AbsolutePath::parse(text), None, "{text:?}");
         }
         assert_eq!(AbsolutePath::parse(&alloc::format!("/{}", "a".repeat(4095))), None);
+    }
+
+    #[test]
+    fn hosts_are_names_and_never_addresses() {
+        for (text, host) in [("a", "a"), ("App.Example.org", "app.example.org"), ("x_1.b-c.de", "x_1.b-c.de")]
+        {
+            assert_eq!(HostName::parse(text).map(|host| host.to_string()).as_deref(), Some(host), "{text}");
+        }
+        for text in
+            ["", ".", "a.", ".a", "a..b", "-a", "a-", "10.0.0.1", "a.1", "[::1]", "a b", "*.a", "ä.de"]
+        {
+            assert_eq!(HostName::parse(text), None, "{text}");
+        }
+        assert_eq!(HostName::parse(&alloc::format!("{}.de", "a".repeat(64))), None);
+    }
+
+    #[test]
+    fn files_are_paths_that_a_terminal_can_show() {
+        for text in ["site.pem", "../tls/site.pem", "/etc/tls/site with spaces.pem"] {
+            assert_eq!(FilePath::parse(text).map(|path| path.to_string()).as_deref(), Some(text));
+        }
+        for text in ["", "a/", "a\0b", "a\nb"] {
+            assert_eq!(FilePath::parse(text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener as StdListener},
     rc::Rc,
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
@@ -16,7 +17,7 @@ use evenkeel_config::balancer::Mode;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::{client::Client, http1, listening::Listening, tcp, worker::Worker};
+use crate::{client::Client, http1, listening::Listening, tcp, tls, worker::Worker};
 
 /// Connections that may wait to be accepted; the kernel holds it at net.core.somaxconn, by default 4,096.
 const BACKLOG: i32 = 4096;
@@ -94,9 +95,12 @@ async fn take(worker: &Rc<Worker>, listening: &Rc<Listening>, accepted: io::Resu
 }
 
 fn start(worker: &Rc<Worker>, listening: &Rc<Listening>, stream: TcpStream, from: SocketAddr) {
-    let mode = listening.settings().mode;
+    let settings = listening.settings();
     let client = Client::new(Rc::clone(worker), Rc::clone(listening), stream, from);
-    match mode {
+    if let Some(front) = &settings.tls {
+        return drop(tokio::task::spawn_local(tls::accept::serve(client, Arc::clone(front))));
+    }
+    match settings.mode {
         Mode::Http => drop(tokio::task::spawn_local(http1::serve(client))),
         Mode::Tcp => drop(tokio::task::spawn_local(tcp::serve(client))),
     }

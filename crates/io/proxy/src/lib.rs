@@ -19,6 +19,7 @@ mod pool;
 mod proxy;
 mod shared;
 mod tcp;
+mod tls;
 mod worker;
 
 pub use plan::PlanError;

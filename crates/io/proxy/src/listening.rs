@@ -16,6 +16,7 @@ use crate::{
     access_log::AccessLog,
     pool::PoolState,
     shared::{ListenerShared, ListenerTally},
+    tls::front::Front,
     worker::Worker,
 };
 
@@ -23,6 +24,7 @@ use crate::{
 pub(crate) struct Settings {
     pub(crate) mode: Mode,
     pub(crate) pool: Rc<PoolState>,
+    pub(crate) tls: Option<Arc<Front>>,
     pub(crate) limits: Limits,
     pub(crate) deadlines: Deadlines,
     pub(crate) access_log: Option<AccessLog>,

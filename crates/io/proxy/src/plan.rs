@@ -7,15 +7,21 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use evenkeel_config::balancer::{self, Config, Mode, PoolIndex};
+use evenkeel_config::balancer::{self, Config, Mode, PoolIndex, Verify};
 
 use crate::{
     accept,
     access_log::AccessLog,
     shared::{ListenerShared, PoolShared, ServerShared},
+    tls::{
+        back::Back,
+        files::FileError,
+        front::{Front, Inside},
+    },
 };
 
 /// A configuration with everything that it needs in place.
@@ -70,6 +76,7 @@ pub(crate) struct PlannedListener {
     pub(crate) shared: Arc<ListenerShared>,
     pub(crate) mode: Mode,
     pub(crate) pool: PoolIndex,
+    pub(crate) tls: Option<Arc<Front>>,
     /// Where the configuration wants it, maybe with port 0.
     bind: SocketAddr,
     /// One for each worker, when the listener is new.
@@ -110,6 +117,14 @@ pub enum PlanError {
         /// What the system said.
         source: io::Error,
     },
+    /// A file for TLS is of no use.
+    #[error("{place}: {problem}")]
+    Tls {
+        /// The table in the configuration.
+        place: String,
+        /// What is wrong, with the file's name and the remedy.
+        problem: String,
+    },
     /// The access log cannot be opened.
     #[error("access log: cannot open it; does its folder exist, and may this user write there?")]
     AccessLog(#[source] io::Error),
@@ -140,7 +155,7 @@ impl PlanError {
             | Self::File { source, .. } => {
                 vec![format!("{self}: {source}")]
             }
-            Self::Stopping => vec![self.to_string()],
+            Self::Tls { .. } | Self::Stopping => vec![self.to_string()],
         }
     }
 }
@@ -156,14 +171,19 @@ pub(crate) fn make(
     before: Option<&Plan>,
 ) -> Result<Plan, PlanError> {
     let config = Config::parse(file_name, text).map_err(PlanError::Config)?;
+    let folder = Path::new(file_name).parent().unwrap_or_else(|| Path::new(""));
     let listeners = config
         .listeners()
         .iter()
-        .map(|listener| plan_listener(listener, workers, before))
+        .map(|listener| plan_listener(listener, folder, workers, before))
         .collect::<Result<_, _>>()?;
     let admin = plan_admin(config.admin().listen, before)?;
     let access_log = open_log(&config, before)?;
-    let pools = config.pools().iter().map(|pool| plan_pool(pool, workers, before)).collect();
+    let pools = config
+        .pools()
+        .iter()
+        .map(|pool| plan_pool(pool, folder, workers, before))
+        .collect::<Result<_, _>>()?;
     Ok(Plan { config, pools, listeners, access_log, admin })
 }
 
@@ -178,12 +198,15 @@ fn plan_admin(address: SocketAddr, before: Option<&Plan>) -> Result<Arc<AdminSoc
 
 fn plan_listener(
     listener: &balancer::Listener,
+    folder: &Path,
     workers: usize,
     before: Option<&Plan>,
 ) -> Result<PlannedListener, PlanError> {
     let name = listener.name.as_str();
     let same = |known: &&PlannedListener| known.bind == listener.bind && known.shared.name == name;
     let known = before.and_then(|plan| plan.listeners.iter().find(same));
+    let namesake = before.and_then(|plan| plan.listeners.iter().find(|known| known.shared.name == name));
+    let tls = plan_front(listener, folder, namesake.and_then(|known| known.tls.as_deref()))?;
     let (shared, sockets) = match known {
         Some(known) => (Arc::clone(&known.shared), Vec::new()),
         None => {
@@ -204,28 +227,76 @@ fn plan_listener(
         shared,
         mode: listener.mode,
         pool: listener.pool,
+        tls,
         bind: listener.bind,
         sockets: Mutex::new(sockets.into_iter().map(Some).collect()),
     })
 }
 
-fn plan_pool(pool: &balancer::Pool, workers: usize, before: Option<&Plan>) -> Arc<PoolShared> {
+fn plan_front(
+    listener: &balancer::Listener,
+    folder: &Path,
+    before: Option<&Front>,
+) -> Result<Option<Arc<Front>>, PlanError> {
+    let Some(settings) = &listener.tls else { return Ok(None) };
+    let inside = match listener.mode {
+        Mode::Http => Inside::Http1,
+        Mode::Tcp => Inside::Bytes,
+    };
+    let refused = |error: FileError| PlanError::Tls {
+        place: format!("listener `{}`, TLS", listener.name),
+        problem: error.sentence(),
+    };
+    Front::new(folder, settings, inside, before).map(|front| Some(Arc::new(front))).map_err(refused)
+}
+
+/// TLS with a pool's servers; what it was before goes on with its sessions when nothing of it has changed.
+fn plan_back(
+    pool: &balancer::Pool,
+    folder: &Path,
+    before: Option<&Arc<Back>>,
+) -> Result<Option<Arc<Back>>, PlanError> {
+    let Some(settings) = &pool.tls else { return Ok(None) };
+    if let Some(before) = before.filter(|before| before.is_current(settings)) {
+        return Ok(Some(Arc::clone(before)));
+    }
+    let back = Back::new(folder, settings).map_err(|error| PlanError::Tls {
+        place: format!("pool `{}`, TLS", pool.name),
+        problem: error.sentence(),
+    })?;
+    if settings.verify == Verify::Nothing {
+        tracing::warn!(pool = %pool.name, "servers are not verified: anyone on the way can read and change everything");
+    }
+    Ok(Some(Arc::new(back)))
+}
+
+fn plan_pool(
+    pool: &balancer::Pool,
+    folder: &Path,
+    workers: usize,
+    before: Option<&Plan>,
+) -> Result<Arc<PoolShared>, PlanError> {
     let name = pool.name.as_str();
     let known = before.and_then(|plan| plan.pools.iter().find(|known| known.name == name));
+    let tls = plan_back(pool, folder, known.and_then(|pool| pool.servers.first()?.tls.as_ref()))?;
     let server = |server: &balancer::Server| {
         let same = |known: &&Arc<ServerShared>| {
-            known.name == server.name.as_str() && known.address == server.address
+            let same_tls = known.tls.as_ref().map(Arc::as_ptr) == tls.as_ref().map(Arc::as_ptr);
+            known.name == server.name.as_str() && known.address == server.address && same_tls
         };
         match known.and_then(|pool| pool.servers.iter().find(same)) {
             Some(known) => Arc::clone(known),
-            None => Arc::new(ServerShared::new(server.name.as_str().to_owned(), server.address, workers)),
+            None => {
+                let place = (server.name.as_str().to_owned(), server.address);
+                Arc::new(ServerShared::new(place, tls.clone(), workers))
+            }
         }
     };
     let servers: Vec<_> = pool.servers.iter().map(server).collect();
     match known {
         // The same servers in the same order: the pool goes on, with its checks.
-        Some(known) if is_same(&known.servers, &servers) => Arc::clone(known),
-        Some(_) | None => Arc::new(PoolShared::new(name.to_owned(), servers)),
+        Some(known) if is_same(&known.servers, &servers) => Ok(Arc::clone(known)),
+        Some(_) | None => Ok(Arc::new(PoolShared::new(name.to_owned(), servers))),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
     },
 };
@@ -14,7 +14,13 @@ use std::{
 use evenkeel_balance::{Checker, Failure, Standing, Verdict};
 use evenkeel_units::Instant;
 
-use crate::latency::Latency;
+use crate::{
+    latency::Latency,
+    tls::{
+        back::Back,
+        handshake::{Reason, Unshaken},
+    },
+};
 
 /// A number that one thread changes and others read.
 #[derive(Debug, Default)]
@@ -53,6 +59,10 @@ pub(crate) struct ListenerTally {
     pub(crate) took: Latency,
     /// Connections that could not be accepted.
     pub(crate) accept_errors: Count,
+    /// TLS sessions begun anew, and those taken up again.
+    pub(crate) handshakes: [Count; 2],
+    /// Handshakes that came to nothing, as [`Reason::ALL`].
+    pub(crate) unshaken: [Count; Reason::ALL.len()],
 }
 
 impl ListenerTally {
@@ -60,6 +70,18 @@ impl ListenerTally {
     pub(crate) fn answered(&self, status: u16) {
         if let Some(count) = self.answers.get(usize::from(status / 100).wrapping_sub(1)) {
             count.up();
+        }
+    }
+
+    /// A handshake gave a session, maybe an earlier one.
+    pub(crate) fn shaken(&self, resumed: bool) {
+        self.handshakes[usize::from(resumed)].up();
+    }
+
+    /// A handshake came to nothing.
+    pub(crate) fn unshaken(&self, reason: Reason) {
+        if let Some(position) = Reason::ALL.iter().position(|&known| known == reason) {
+            self.unshaken[position].up();
         }
     }
 
@@ -124,6 +146,10 @@ pub(crate) struct ServerShared {
     up: AtomicU8,
     /// The count of checks; only the control thread uses it, and takes it along through a reload.
     pub(crate) checker: Mutex<Option<Checker>>,
+    /// What is encrypted with it; with other keys it is another server, whose connections are new.
+    pub(crate) tls: Option<Arc<Back>>,
+    /// Why the last handshake with it failed; written only when one fails, which is rare.
+    pub(crate) last_tls_fault: Mutex<Option<String>>,
     /// Only the control thread uses it.
     pub(crate) last_check: Mutex<Option<LastCheck>>,
     pub(crate) tallies: Box<[ServerTally]>,
@@ -131,7 +157,7 @@ pub(crate) struct ServerShared {
 
 impl ServerShared {
     /// A server about which nothing is known, counted by so many workers.
-    pub(crate) fn new(name: String, address: SocketAddr, workers: usize) -> Self {
+    pub(crate) fn new((name, address): (String, SocketAddr), tls: Option<Arc<Back>>, workers: usize) -> Self {
         let tallies = (0..workers).map(|_| ServerTally::default()).collect();
         Self {
             name,
@@ -139,6 +165,8 @@ impl ServerShared {
             up: AtomicU8::new(1),
             checker: Mutex::new(None),
             last_check: Mutex::new(None),
+            tls,
+            last_tls_fault: Mutex::new(None),
             tallies,
         }
     }
@@ -146,6 +174,23 @@ impl ServerShared {
     /// What the checks say.
     pub(crate) fn verdict(&self) -> Verdict {
         if self.up.load(Relaxed) == 1 { Verdict::Up } else { Verdict::Down }
+    }
+
+    /// No TLS session came about with it.
+    pub(crate) fn tls_failed(&self, pool: &str, unshaken: &Unshaken) {
+        let mut last = self.last_tls_fault.lock().unwrap_or_else(PoisonError::into_inner);
+        // A server that fails each handshake in the same way is told of once.
+        if last.as_ref() != Some(&unshaken.words) {
+            let reason = unshaken.reason.label();
+            tracing::warn!(
+                pool,
+                server = self.name,
+                reason,
+                "no TLS session with the server: {}",
+                unshaken.words
+            );
+            *last = Some(unshaken.words.clone());
+        }
     }
 
     /// The sum of one counter over the workers.

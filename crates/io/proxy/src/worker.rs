@@ -180,6 +180,7 @@ impl Worker {
         let settings = Settings {
             mode: planned.mode,
             pool: Rc::clone(&pools[planned.pool.position()]),
+            tls: planned.tls.clone(),
             limits: *plan.config.limits(),
             deadlines: *plan.config.deadlines(),
             access_log: plan.access_log.clone(),

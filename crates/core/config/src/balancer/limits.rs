@@ -35,6 +35,8 @@ pub struct Deadlines {
     pub client_write_idle: Duration,
     /// From an answer to the first byte of the client's next request.
     pub keep_alive_idle: Duration,
+    /// From a client's connection to the end of its TLS handshake.
+    pub tls_handshake: Duration,
     /// From asking for a connection to a server to having it.
     pub connect: Duration,
     /// From the end of the request sent to a server to the head of its answer.
@@ -57,6 +59,7 @@ pub(super) const DEADLINE_KEYS: &[&str] = &[
     "client_body_idle",
     "client_write_idle",
     "keep_alive_idle",
+    "tls_handshake",
     "connect",
     "server_head",
     "server_body_idle",
@@ -83,6 +86,7 @@ pub(super) fn deadlines(section: &Section<'_>) -> Option<Deadlines> {
     let client_body_idle = section.duration("client_body_idle", ranges::CLIENT_BODY_IDLE);
     let client_write_idle = section.duration("client_write_idle", ranges::CLIENT_WRITE_IDLE);
     let keep_alive_idle = section.duration("keep_alive_idle", ranges::KEEP_ALIVE_IDLE);
+    let tls_handshake = section.duration("tls_handshake", ranges::TLS_HANDSHAKE);
     let connect = section.duration("connect", ranges::CONNECT);
     let server_head = section.duration("server_head", ranges::SERVER_HEAD);
     let server_body_idle = section.duration("server_body_idle", ranges::SERVER_BODY_IDLE);
@@ -94,6 +98,7 @@ pub(super) fn deadlines(section: &Section<'_>) -> Option<Deadlines> {
         client_body_idle: client_body_idle?,
         client_write_idle: client_write_idle?,
         keep_alive_idle: keep_alive_idle?,
+        tls_handshake: tls_handshake?,
         connect: connect?,
         server_head: server_head?,
         server_body_idle: server_body_idle?,

@@ -5,7 +5,13 @@
 use alloc::{borrow::ToOwned as _, string::String, vec::Vec};
 use core::net::SocketAddr;
 
-use super::{Claims, PoolIndex, listen_address, pool::PoolDraft, ranges, unique_name};
+use super::{
+    Claims, ListenerTls, PoolIndex, listen_address,
+    pool::PoolDraft,
+    ranges,
+    tls::{LISTENER_TLS_KEYS, listener_tls},
+    unique_name,
+};
 use crate::{
     Name,
     document::{Field, Section},
@@ -23,18 +29,8 @@ pub struct Listener {
     pub mode: Mode,
     /// Whom its clients are sent to.
     pub pool: PoolIndex,
-}
-
-/// The place of a listener in its configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ListenerIndex(pub(super) usize);
-
-impl ListenerIndex {
-    /// The position in [`Config::listeners`](super::Config::listeners).
-    #[must_use]
-    pub const fn position(self) -> usize {
-        self.0
-    }
+    /// What is encrypted with its clients; `None` for nothing.
+    pub tls: Option<ListenerTls>,
 }
 
 /// What a listener speaks.
@@ -46,14 +42,15 @@ pub enum Mode {
     Tcp,
 }
 
-const LISTENER_KEYS: &[&str] = &["name", "bind", "mode", "pool"];
+const LISTENER_KEYS: &[&str] = &["name", "bind", "mode", "pool", "tls"];
 
 /// A listener whose pool is not resolved yet.
 pub(super) struct ListenerDraft<'a> {
-    pub(super) name: Option<Name>,
+    name: Option<Name>,
     bind: Option<SocketAddr>,
     pub(super) mode: Option<Mode>,
     pub(super) pool: Option<(Field<'a>, String)>,
+    tls: Option<Option<ListenerTls>>,
 }
 
 pub(super) fn listeners<'a>(top: &Section<'a>, admin: Option<(SocketAddr, usize)>) -> Vec<ListenerDraft<'a>> {
@@ -65,6 +62,7 @@ pub(super) fn listeners<'a>(top: &Section<'a>, admin: Option<(SocketAddr, usize)
         bind: bind(&section, &mut addresses),
         mode: mode(&section),
         pool: pool_name(&section),
+        tls: section.optional_section("tls", LISTENER_TLS_KEYS, listener_tls),
     };
     sections.into_iter().map(draft).collect()
 }
@@ -104,7 +102,13 @@ pub(super) fn resolve(drafts: Vec<ListenerDraft<'_>>, pools: &[PoolDraft]) -> Op
         if pool.is_none() && pools.iter().all(|pool| pool.label.is_some()) {
             field.refuse_unresolved(pools.iter().filter_map(|pool| pool.label.clone()).collect());
         }
-        Some(Listener { name: draft.name?, bind: draft.bind?, mode: draft.mode?, pool: PoolIndex(pool?) })
+        Some(Listener {
+            name: draft.name?,
+            bind: draft.bind?,
+            mode: draft.mode?,
+            pool: PoolIndex(pool?),
+            tls: draft.tls?,
+        })
     });
     let resolved: Vec<_> = resolved.collect();
     resolved.into_iter().collect()

@@ -8,11 +8,11 @@ use core::{net::SocketAddr, num::NonZeroU32, time::Duration};
 use evenkeel_units::PerMille;
 
 use super::{
-    Claims, HealthCheck, Mode,
+    Claims, HealthCheck, Mode, PoolTls,
     check::{self, CHECK_KEYS},
     listener::ListenerDraft,
     nonzero, per_mille, ranges,
-    route::RouteDraft,
+    tls::{POOL_TLS_KEYS, pool_tls},
     unique_name,
 };
 use crate::{
@@ -53,6 +53,8 @@ pub struct Pool {
     pub retry: Retry,
     /// How long a server that has come back takes to its full share; zero for at once.
     pub slow_start: Duration,
+    /// What is encrypted with its servers; `None` for nothing.
+    pub tls: Option<PoolTls>,
 }
 
 /// Who is next.
@@ -118,7 +120,7 @@ impl Retry {
 }
 
 const POOL_KEYS: &[&str] =
-    &["name", "policy", "server", "health_check", "ejection", "limits", "retry", "slow_start"];
+    &["name", "policy", "server", "health_check", "ejection", "limits", "retry", "slow_start", "tls"];
 
 const SERVER_KEYS: &[&str] = &["name", "address", "weight"];
 
@@ -134,29 +136,23 @@ pub(super) struct PoolDraft {
     pub(super) pool: Option<Pool>,
 }
 
-pub(super) fn pools(
-    top: &Section<'_>,
-    listeners: &[ListenerDraft<'_>],
-    routes: &[RouteDraft<'_>],
-) -> Vec<PoolDraft> {
+pub(super) fn pools(top: &Section<'_>, listeners: &[ListenerDraft<'_>]) -> Vec<PoolDraft> {
     let mut names = Claims(Vec::new());
     let sections = top.sections("pool", POOL_KEYS, ranges::MAX_POOLS, "[[pool]]");
     let draft = |section: Section<'_>| {
         let label = section.field("name").and_then(|field| field.as_text());
-        let mode = mode_of(label.as_deref(), listeners, routes);
+        let mode = mode_of(label.as_deref(), listeners);
         PoolDraft { pool: pool(&section, &mut names, mode), label }
     };
     sections.into_iter().map(draft).collect()
 }
 
-/// HTTP when there are listeners or routes for the pool and all of them speak it.
-fn mode_of(pool: Option<&str>, listeners: &[ListenerDraft<'_>], routes: &[RouteDraft<'_>]) -> Mode {
-    let routed = routes.iter().flat_map(RouteDraft::pool_names).any(|name| Some(name.as_str()) == pool);
+/// HTTP when there are listeners for the pool and all of them speak it.
+fn mode_of(pool: Option<&str>, listeners: &[ListenerDraft<'_>]) -> Mode {
     let mut modes = listeners
         .iter()
         .filter(|draft| draft.pool.as_ref().map(|(_, name)| name.as_str()) == pool)
         .map(|draft| draft.mode.unwrap_or(Mode::Http))
-        .chain(routed.then_some(Mode::Http))
         .peekable();
     let http = modes.peek().is_some() && modes.all(|mode| mode == Mode::Http);
     if http { Mode::Http } else { Mode::Tcp }
@@ -171,6 +167,7 @@ fn pool(section: &Section<'_>, names: &mut Claims<Name>, mode: Mode) -> Option<P
     let ejection = section.section("ejection", EJECTION_KEYS).and_then(|s| ejection(&s));
     let limits = section.section("limits", POOL_LIMIT_KEYS).and_then(|s| pool_limits(&s));
     let retry = section.section("retry", RETRY_KEYS).and_then(|s| retry(&s));
+    let tls = section.optional_section("tls", POOL_TLS_KEYS, pool_tls);
     let slow_start = section.duration("slow_start", ranges::SLOW_START);
     Some(Pool {
         name: name?,
@@ -181,6 +178,7 @@ fn pool(section: &Section<'_>, names: &mut Claims<Name>, mode: Mode) -> Option<P
         limits: limits?,
         retry: retry?,
         slow_start: slow_start?,
+        tls: tls?,
     })
 }
 

@@ -13,12 +13,6 @@ pub(super) const MAX_LISTENERS: usize = 64;
 /// Most pools: a listener has one, and as many again stand by.
 pub(super) const MAX_POOLS: usize = 256;
 
-/// Most routes: the largest sites keep some thousand; each takes about 1 KiB on each worker.
-pub(super) const MAX_ROUTES: usize = 20_000;
-
-/// Most pools that a route shares its clients among: a current release, a new one, and experiments.
-pub(super) const MAX_SHARES: usize = 16;
-
 /// Most servers in a pool.
 ///
 /// A pick looks at each twice, about 2 ns each time: 256 of them cost 1 µs, less than one of the four system
@@ -74,6 +68,16 @@ pub(super) const SERVER_KEEP_IDLE: Span = Span::new(ms(10), secs(4), hours(1));
 
 /// Sessions of databases and WebSockets are silent for long; an hour is HAProxy's usual `timeout tunnel`.
 pub(super) const TUNNEL_IDLE: Span = Span::new(ms(100), hours(1), hours(24));
+
+/// A handshake is two round trips and half a millisecond of work; like a head it must survive three lost packets.
+pub(super) const TLS_HANDSHAKE: Span = Span::new(ms(100), secs(10), mins(10));
+
+/// Certificates of a listener beside its first: an institution's names; each costs about 10 KiB once for all workers.
+pub(super) const MAX_CERTIFICATES: usize = 1000;
+
+/// Every six hours, so that who steals a key of the box reads at most half a day of old sessions without forward
+/// secrecy (rustls's own default). Twice the longest stays below the week of RFC 8446 §4.6.1; 0 is for no tickets.
+pub(super) const TICKET_ROTATION: Span = Span::new(ms(0), hours(6), hours(84));
 
 /// As long as the slowest honest answer, so that an update or a reload cuts nobody off.
 pub(super) const DRAIN: Span = Span::new(ms(0), secs(30), hours(1));

@@ -25,6 +25,7 @@ use crate::{
     clock::Clock,
     plan::{self, AdminSocket, Plan, PlanError},
     pool::health::Checks,
+    tls,
     worker::{Handle, Order},
 };
 
@@ -110,6 +111,9 @@ impl Control {
 
     fn start_services(&mut self) -> JoinSet<()> {
         let mut services = JoinSet::new();
+        if let Some(path) = &self.config_path {
+            services.spawn(tls::watch::run(Arc::clone(&self.running), path.clone()));
+        }
         if let Some(socket) = self.socket.take() {
             let wishes = self.wishes.clone();
             services.spawn(async move { socket.serve(move |request| answer(wishes.clone(), request)).await });

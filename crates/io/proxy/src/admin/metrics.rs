@@ -49,6 +49,7 @@ pub(crate) fn page(running: &Running) -> String {
     out.family(UP).sample(&[], !draining);
     out.family(UPTIME).sample(&[], running.clock.now().since(evenkeel_units::Instant::START));
     listeners(&plan, &mut out);
+    crate::tls::report::metrics(&plan, &mut out);
     servers(&plan, &mut out);
     let dropped = plan.access_log.as_ref().map_or(0, crate::access_log::AccessLog::dropped);
     out.family(LOG_DROPPED).sample(&[], dropped);

@@ -68,6 +68,9 @@ struct Server<'a> {
     retries: u64,
     failures: u64,
     local_failures: u64,
+    /// Why the last TLS handshake that failed did so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_tls_fault: Option<String>,
     last_check: Option<Check>,
 }
 
@@ -151,6 +154,7 @@ fn server(server: &ServerShared, now: Instant) -> Server<'_> {
         retries: server.sum(|tally| &tally.retries),
         failures: (0..Failure::ALL.len()).map(|at| server.sum(|tally| &tally.failures[at])).sum(),
         local_failures: server.sum(|tally| &tally.local_failures),
+        last_tls_fault: server.last_tls_fault.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         last_check: last_check.map(|check| Check {
             result: check.result,
             ago_ms: milliseconds(now.since(check.at)),

@@ -1,9 +1,10 @@
 //! A connection as the data plane uses it: reading, writing, and waiting under a deadline.
 //!
-//! Owns: what every protocol may ask of a connection. Leaves to others: the bytes on the wire (`wire`). Invariant: what
-//! moves bytes past the program (`splice`) gets a wire only from [`Socket::plain`].
+//! Owns: what every protocol may ask of a connection. Leaves to others: the bytes on the wire (`wire`), and what encrypts
+//! them (`tls`). Invariant: what moves bytes past the program (`splice`) gets a wire only from [`Socket::plain`].
 
 use std::{
+    cell::{RefCell, RefMut},
     io,
     net::SocketAddr,
     task::{Context, Poll},
@@ -11,9 +12,12 @@ use std::{
 
 use tokio::net::TcpStream;
 
-use crate::net::{
-    sweep::{Expired, Watch},
-    wire::Wire,
+use crate::{
+    net::{
+        sweep::{Expired, Watch},
+        wire::Wire,
+    },
+    tls::session::Session,
 };
 
 /// What a read gave.
@@ -31,28 +35,47 @@ pub(crate) enum Read {
 #[derive(Debug)]
 pub(crate) struct Socket {
     wire: Wire,
+    /// Boxed, for a plain connection's memory counts.
+    session: Option<Box<RefCell<Session>>>,
 }
 
 impl Socket {
     /// A connection that was accepted or made.
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { wire: Wire::new(stream) }
+        Self { wire: Wire::new(stream), session: None }
     }
 
     /// Connects to `address`.
     pub(crate) async fn connect(address: SocketAddr) -> io::Result<Self> {
-        Ok(Self { wire: Wire::connect(address).await? })
+        Ok(Self { wire: Wire::connect(address).await?, session: None })
+    }
+
+    /// From now on the connection speaks TLS.
+    pub(crate) fn encrypt(&mut self, session: Session) {
+        self.session = Some(Box::new(RefCell::new(session)));
     }
 
     /// The wire, where the bytes on it are those that are read and written here.
-    #[expect(clippy::unnecessary_wraps, reason = "an encrypted connection grants none")]
-    pub(crate) const fn plain(&self) -> Option<&Wire> {
-        Some(&self.wire)
+    pub(crate) fn plain(&self) -> Option<&Wire> {
+        if self.session.is_none() { Some(&self.wire) } else { None }
+    }
+
+    /// The session, where the connection speaks TLS.
+    pub(crate) fn session(&self) -> Option<RefMut<'_, Session>> {
+        self.session.as_ref().map(|session| session.borrow_mut())
+    }
+
+    /// The wire, whatever is spoken on it; for `tls` alone.
+    pub(crate) const fn wire(&self) -> &Wire {
+        &self.wire
     }
 
     /// Reads what is there.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<Read> {
-        self.wire.read(buffer)
+        match self.session() {
+            None => self.wire.read(buffer),
+            Some(mut session) => session.read(&self.wire, buffer),
+        }
     }
 
     /// Whether all that has come was read and more may come; costs a system call only where that is not known.
@@ -62,17 +85,27 @@ impl Socket {
 
     /// Writes what there is room for, maybe nothing. What it did not take must be written next, if anything is.
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.wire.write(bytes)
+        match self.session() {
+            None => self.wire.write(bytes),
+            Some(mut session) => session.write(&self.wire, bytes),
+        }
     }
 
-    /// Whether nothing has come on a connection that should be silent; makes no system call and wakes nobody.
+    /// Whether nothing has come on a connection that should be silent; wakes nobody, and makes no system call but where a
+    /// server may have sent a session ticket.
     pub(crate) fn is_silent(&self) -> bool {
-        self.wire.is_silent()
+        match self.session() {
+            None => self.wire.is_silent(),
+            Some(mut session) => session.is_silent(&self.wire),
+        }
     }
 
     /// Whether there may be something to read, or the end; if not, the task is woken when there is.
     pub(crate) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.wire.poll_readable(context)
+        match self.session() {
+            None => self.wire.poll_readable(context),
+            Some(mut session) => session.poll_readable(&self.wire, context),
+        }
     }
 
     /// Whether there may be room to write; if not, the task is woken when there is.
@@ -100,12 +133,26 @@ impl Socket {
 
     /// Says that nothing more will be sent.
     pub(crate) fn shut_write(&self) {
-        self.wire.shut_write();
+        match self.session() {
+            None => self.wire.shut_write(),
+            Some(mut session) => session.shut_write(&self.wire),
+        }
     }
 
     /// Makes closing look like the failure that it is: a cut answer must not pass for a whole one.
     pub(crate) fn reset_on_close(&self) {
+        if let Some(mut session) = self.session() {
+            session.cut();
+        }
         self.wire.reset_on_close();
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.get_mut().end(&self.wire);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! check that failed on our own side says nothing of the server.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -12,7 +13,7 @@ use evenkeel_balance::{Checker, Outcome, Probed, Verdict, next_check};
 use evenkeel_config::balancer::{HealthCheck, Probe};
 use evenkeel_http1::{Method, Parsed, parse_response};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     task::JoinSet,
 };
@@ -118,6 +119,19 @@ async fn probe(probe: &Probe, pool: &PoolShared, position: usize) -> (Probed, St
             };
         }
     };
+    let Some(back) = &pool.servers[position].tls else { return converse(probe, stream, address).await };
+    match back.connect(address, stream).await {
+        Ok(stream) => converse(probe, stream, address).await,
+        Err(error) => (Probed::Failed, format!("no TLS session: {error}")),
+    }
+}
+
+/// Asks over a connection.
+async fn converse(
+    probe: &Probe,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    address: SocketAddr,
+) -> (Probed, String) {
     match probe {
         Probe::Tcp => (Probed::Passed, "connection accepted".to_owned()),
         Probe::Http { path, least, most } => match ask(stream, path, &address.to_string()).await {
@@ -129,7 +143,7 @@ async fn probe(probe: &Probe, pool: &PoolShared, position: usize) -> (Probed, St
 }
 
 /// The status that `GET path` is answered with.
-async fn ask(mut stream: TcpStream, path: &str, host: &str) -> Result<u16, String> {
+async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str, host: &str) -> Result<u16, String> {
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: evenkeel-health-check\r\nConnection: close\r\n\r\n"
     );

@@ -26,6 +26,7 @@ use crate::{
         sweep::{Phase, SWEEP_INTERVAL, Watch},
     },
     shared::{PoolShared, ServerTally},
+    tls::handshake,
 };
 use succession::Successor;
 
@@ -256,10 +257,33 @@ impl PoolState {
         watch.set(Phase::Busy, self.clock.now() + self.connect);
         let address = self.shared.servers[index.position()].address;
         match Box::pin(watch.guard(Socket::connect(address))).await {
-            Ok(Ok(socket)) => Ok(socket),
+            Ok(Ok(socket)) => self.encrypt(index, socket, watch).await,
             Ok(Err(error)) => Err(connect_failure(&error)),
             Err(_) => Err(Outcome::Failed(Failure::ConnectTimeout)),
         }
+    }
+
+    /// Shakes hands with a server, where the pool speaks TLS; the deadline of the connection holds for both.
+    async fn encrypt(
+        &self,
+        index: ServerIndex,
+        mut socket: Socket,
+        watch: &Watch,
+    ) -> Result<Socket, Outcome> {
+        let server = &self.shared.servers[index.position()];
+        let Some(back) = &server.tls else { return Ok(socket) };
+        let shaken = match back.begin(server.address) {
+            Ok(side) => Box::pin(handshake::shake(&mut socket, side, watch)).await,
+            Err(error) => {
+                Err(handshake::Unshaken { reason: handshake::Reason::Ours, words: error.to_string() })
+            }
+        };
+        let Err(unshaken) = shaken else { return Ok(socket) };
+        server.tls_failed(&self.shared.name, &unshaken);
+        Err(match unshaken.reason {
+            handshake::Reason::Timeout => Outcome::Failed(Failure::ConnectTimeout),
+            _ => Outcome::Failed(Failure::Handshake),
+        })
     }
 
     /// Keeps a connection for the next request.

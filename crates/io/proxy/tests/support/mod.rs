@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     num::NonZeroUsize,
     sync::Arc,
@@ -54,6 +54,10 @@ impl Plane {
 
     pub(crate) fn admin_address(&self) -> SocketAddr {
         self.proxy().admin_address()
+    }
+
+    pub(crate) fn listener(&self, name: &str) -> SocketAddr {
+        self.proxy().listener_address(name).expect("the listener is there")
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -160,8 +164,8 @@ pub(crate) fn ok(body: &[u8]) -> Vec<u8> {
 }
 
 /// One side of a connection, read by message.
-pub(crate) struct Peer {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Peer<S = TcpStream> {
+    pub(crate) stream: S,
     pub(crate) held: Vec<u8>,
 }
 
@@ -178,6 +182,13 @@ impl Peer {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
+        Self { stream, held: Vec::new() }
+    }
+}
+
+impl<S: Read> Peer<S> {
+    /// One side of a connection on which more than TCP is spoken.
+    pub(crate) fn over(stream: S) -> Self {
         Self { stream, held: Vec::new() }
     }
 
@@ -257,13 +268,15 @@ pub(crate) fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// A client of the data plane.
-pub(crate) struct Client(pub(crate) Peer);
+pub(crate) struct Client<S = TcpStream>(pub(crate) Peer<S>);
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         Self(Peer::new(TcpStream::connect(address).unwrap()))
     }
+}
 
+impl<S: Read + Write> Client<S> {
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.0.stream.write_all(bytes).unwrap();
     }

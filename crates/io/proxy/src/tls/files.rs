@@ -1,0 +1,198 @@
+//! Certificates, keys and roots, read from files.
+//!
+//! Owns: reading PEM and DER, and the sentences for an operator whose files are wrong. Leaves to others: which files
+//! (`core/config`), and what they are used for. Invariant: a certificate that was read comes with the key that fits it.
+
+use std::{
+    io::Read as _,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use evenkeel_config::{FilePath, balancer::CertificateFiles};
+use rustls::{
+    Error, InconsistentKeys, RootCertStore,
+    crypto::CryptoProvider,
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject as _},
+    },
+    sign::CertifiedKey,
+};
+use x509_parser::{extensions::GeneralName, prelude::FromDer as _};
+
+/// Largest file: the system's roots, some 150 certificates, have 220 KiB.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// Why a file is of no use.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FileError {
+    #[error("`{0}`: cannot be read; does the file exist, and may the data plane's user read it?")]
+    Read(PathBuf, #[source] std::io::Error),
+    #[error("`{0}`: larger than {MAX_FILE_BYTES} bytes; is it the right file?")]
+    TooLarge(PathBuf),
+    #[error("`{0}`: has no certificate; expected PEM with a line `-----BEGIN CERTIFICATE-----`")]
+    NoCertificate(PathBuf),
+    #[error("`{0}`: has no private key; expected PEM with a line `-----BEGIN PRIVATE KEY-----`, unencrypted")]
+    NoKey(PathBuf),
+    #[error("`{0}`: not the PEM that it begins as ({1}); write the file again")]
+    Pem(PathBuf, String),
+    #[error("`{0}`: the certificate cannot be used ({1}); have it issued again")]
+    Certificate(PathBuf, String),
+    #[error("`{0}`: the key cannot be used ({1}); take ECDSA P-256, Ed25519 or RSA with 2048 bits or more")]
+    Key(PathBuf, String),
+    #[error("`{key}`: not the key of `{certificate}`; give each certificate the key that it was issued for")]
+    Mismatch { certificate: PathBuf, key: PathBuf },
+    #[error("`{0}`: expired {1}; renew it")]
+    Expired(PathBuf, String),
+    #[error("`{0}`: not a successful OCSP response in DER; fetch it again, or remove `ocsp`")]
+    Ocsp(PathBuf),
+    #[error("the system has no certificates that it trusts; install ca-certificates, or set `ca`")]
+    NoRoots,
+    #[error("TLS cannot be set up: {0}")]
+    Setup(String),
+}
+
+impl FileError {
+    /// The error and its cause in one sentence.
+    pub(crate) fn sentence(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
+        }
+    }
+}
+
+/// A certificate with its key.
+#[derive(Debug, Clone)]
+pub(crate) struct Certificate {
+    pub(crate) key: Arc<CertifiedKey>,
+    /// The names in it, in lower case, wildcards included.
+    pub(crate) names: Vec<String>,
+    /// When it ends, in seconds since 1970.
+    pub(crate) expires: i64,
+    /// The file, as the configuration names it.
+    pub(crate) file: String,
+}
+
+impl Certificate {
+    /// Whether it has expired by `now`, in seconds since 1970.
+    pub(crate) const fn is_expired(&self, now: i64) -> bool {
+        self.expires < now
+    }
+}
+
+/// The path of a file that the configuration in `folder` names.
+pub(crate) fn path(folder: &Path, file: &FilePath) -> PathBuf {
+    folder.join(file.as_str())
+}
+
+/// What is seen of a file without reading it: its inode, its size, and when it was written and replaced.
+pub(crate) type Look = Option<(u64, u64, i64, i64, i64)>;
+
+/// Looks at a file; `None` when it is not there.
+pub(crate) fn look(path: &Path) -> Look {
+    let metadata = std::fs::metadata(path).ok()?;
+    let written = (metadata.mtime(), metadata.mtime_nsec(), metadata.ctime());
+    Some((metadata.ino(), metadata.size(), written.0, written.1, written.2))
+}
+
+/// Seconds since 1970, as far as this machine knows.
+pub(crate) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    let failed = |source| FileError::Read(path.to_owned(), source);
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(FileError::TooLarge(path.to_owned()));
+    }
+    Ok(bytes)
+}
+
+pub(crate) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
+    let bytes = read(path)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let chain = chain.map_err(|error| FileError::Pem(path.to_owned(), error.to_string()))?;
+    if chain.is_empty() { Err(FileError::NoCertificate(path.to_owned())) } else { Ok(chain) }
+}
+
+/// Reads a certificate with its key.
+///
+/// # Errors
+/// Whatever keeps it from being used; that it has expired does not.
+pub(crate) fn certificate(
+    folder: &Path,
+    files: &CertificateFiles,
+    provider: &CryptoProvider,
+) -> Result<Certificate, FileError> {
+    let file = path(folder, &files.certificate);
+    let chain = chain(&file)?;
+    let (names, expires) = look_into(&chain[0]).map_err(|why| FileError::Certificate(file.clone(), why))?;
+    let key_file = path(folder, &files.key);
+    let key = PrivateKeyDer::from_pem_slice(&read(&key_file)?).map_err(|error| match error {
+        pem::Error::NoItemsFound => FileError::NoKey(key_file.clone()),
+        error => FileError::Pem(key_file.clone(), error.to_string()),
+    })?;
+    let mut key = CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+            FileError::Mismatch { certificate: file.clone(), key: key_file.clone() }
+        }
+        Error::InvalidCertificate(_) => FileError::Certificate(file.clone(), error.to_string()),
+        error => FileError::Key(key_file.clone(), error.to_string()),
+    })?;
+    key.ocsp = files.ocsp.as_ref().map(|ocsp| ocsp_response(&path(folder, ocsp))).transpose()?;
+    let file = files.certificate.to_string();
+    Ok(Certificate { key: Arc::new(key), names, expires, file })
+}
+
+/// The names of a certificate and when it ends.
+fn look_into(certificate: &CertificateDer<'_>) -> Result<(Vec<String>, i64), String> {
+    let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(certificate)
+        .map_err(|error| error.to_string())?;
+    let alternatives = parsed.subject_alternative_name().map_err(|error| error.to_string())?;
+    // Names count only where RFC 9525 §2 puts them: a name in the subject is for people.
+    let names = alternatives.iter().flat_map(|names| &names.value.general_names);
+    let names = names.filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        _ => None,
+    });
+    Ok((names.collect(), parsed.validity().not_after.timestamp()))
+}
+
+/// Reads an OCSP response of which at least the status is that it succeeded (RFC 6960 §4.2.1).
+fn ocsp_response(path: &Path) -> Result<Vec<u8>, FileError> {
+    use x509_parser::asn1_rs::{Any, Enumerated};
+    let bytes = read(path)?;
+    let successful = Any::from_der(&bytes).is_ok_and(|(rest, response)| {
+        rest.is_empty() && matches!(Enumerated::from_der(response.data), Ok((_, Enumerated(0))))
+    });
+    if successful { Ok(bytes) } else { Err(FileError::Ocsp(path.to_owned())) }
+}
+
+/// Reads those who may sign.
+pub(crate) fn roots(path: &Path) -> Result<RootCertStore, FileError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in chain(path)? {
+        let add = roots.add(certificate);
+        add.map_err(|error| FileError::Certificate(path.to_owned(), error.to_string()))?;
+    }
+    Ok(roots)
+}
+
+/// Those whom the system trusts.
+pub(crate) fn system_roots() -> Result<RootCertStore, FileError> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "a certificate that the system trusts could not be read");
+    }
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    if added == 0 { Err(FileError::NoRoots) } else { Ok(roots) }
+}

@@ -1,0 +1,197 @@
+//! TLS with clients: what a listener offers, and the handshake of each client.
+//!
+//! Owns: versions, ciphers, certificates and tickets of a listener. Leaves to others: what is spoken inside. Invariants:
+//! what is offered by default is Mozilla's "intermediate" set or stronger; early data is never taken, for it can be
+//! replayed (RFC 8446 §8); tickets of one listener open no session on another, whose clients may have to show more.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use evenkeel_config::balancer::{CertificateFiles, ListenerTls, Presence, TlsVersion};
+use rustls::{
+    CipherSuite, ServerConfig, SupportedProtocolVersion,
+    crypto::CryptoProvider,
+    pki_types::CertificateDer,
+    server::{NoServerSessionStorage, UnbufferedServerConnection, WebPkiClientVerifier},
+    version,
+};
+
+use crate::tls::{
+    files::{self, FileError, Look},
+    names::{Certificates, Table},
+    session::Side,
+    tickets::Tickets,
+};
+
+/// What may be spoken inside of TLS with clients of a listener (RFC 7301).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inside {
+    /// HTTP/1.1.
+    Http1,
+    /// Whatever it is: nothing is agreed on.
+    Bytes,
+}
+
+/// TLS as a listener offers it, for all workers.
+#[derive(Debug)]
+pub(crate) struct Front {
+    config: Arc<ServerConfig>,
+    pub(crate) certificates: Arc<Certificates>,
+    tickets: Option<Arc<Tickets>>,
+    /// What the tickets depend on: who was let in with them.
+    clients: Option<(Presence, Vec<CertificateDer<'static>>)>,
+    settings: ListenerTls,
+    /// The files of its certificates, as they were before they were read.
+    pub(crate) files: Vec<(PathBuf, Look)>,
+}
+
+impl Front {
+    /// What a listener offers, in the place of `before`.
+    ///
+    /// # Errors
+    /// When a file is of no use.
+    pub(crate) fn new(
+        folder: &Path,
+        settings: &ListenerTls,
+        inside: Inside,
+        before: Option<&Self>,
+    ) -> Result<Self, FileError> {
+        let files = files(folder, settings);
+        let provider = Arc::new(provider());
+        let table = table(folder, settings, &provider, before)?;
+        let certificates = Arc::new(Certificates::new(table, settings.unknown_name));
+        let setup = |error: rustls::Error| FileError::Setup(error.to_string());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions(settings.minimum_version))
+            .map_err(setup)?;
+        let (builder, clients) = match &settings.client {
+            None => (builder.with_no_client_auth(), None),
+            Some(client) => {
+                let path = files::path(folder, &client.ca);
+                let roots = Arc::new(files::roots(&path)?);
+                let names = files::chain(&path)?;
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+                let verifier = match client.presence {
+                    Presence::Required => verifier,
+                    Presence::Optional => verifier.allow_unauthenticated(),
+                };
+                let verifier = verifier.build().map_err(|error| FileError::Setup(error.to_string()))?;
+                (builder.with_client_cert_verifier(verifier), Some((client.presence, names)))
+            }
+        };
+        let mut config = builder.with_cert_resolver(Arc::<Certificates>::clone(&certificates));
+        let tickets = tickets(settings, clients.as_ref(), before)?;
+        // Sessions are kept by clients alone: a store of ours would be one that workers share and write.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        match &tickets {
+            Some(tickets) => config.ticketer = Arc::<Tickets>::clone(tickets),
+            None => config.send_tls13_tickets = 0,
+        }
+        config.alpn_protocols = match inside {
+            Inside::Http1 => vec![b"http/1.1".to_vec()],
+            Inside::Bytes => Vec::new(),
+        };
+        Ok(Self {
+            config: Arc::new(config),
+            certificates,
+            tickets,
+            clients,
+            settings: settings.clone(),
+            files,
+        })
+    }
+
+    /// The beginning of a session with a client.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub(crate) fn begin(&self) -> Result<Side, rustls::Error> {
+        UnbufferedServerConnection::new(Arc::clone(&self.config)).map(Side::Server)
+    }
+
+    /// Reads the certificates again and shows them from the next handshake on.
+    ///
+    /// # Errors
+    /// When a file is of no use; the certificates of before stay.
+    pub(crate) fn renew(&self, folder: &Path) -> Result<(), FileError> {
+        let table = table(folder, &self.settings, self.config.crypto_provider(), Some(self))?;
+        self.certificates.replace(table);
+        Ok(())
+    }
+}
+
+fn files(folder: &Path, settings: &ListenerTls) -> Vec<(PathBuf, Look)> {
+    let of = |files: &CertificateFiles| {
+        let files = [Some(&files.certificate), Some(&files.key), files.ocsp.as_ref()];
+        files.map(|file| file.map(|file| files::path(folder, file)))
+    };
+    let paths = settings.certificates.iter().flat_map(of).flatten();
+    paths.map(|path| (path.clone(), files::look(&path))).collect()
+}
+
+/// The tickets of `before` go on when they say the same of who holds them.
+fn tickets(
+    settings: &ListenerTls,
+    clients: Option<&(Presence, Vec<CertificateDer<'static>>)>,
+    before: Option<&Front>,
+) -> Result<Option<Arc<Tickets>>, FileError> {
+    let Some(rotation) = settings.ticket_rotation else { return Ok(None) };
+    let known = before.filter(|before| before.clients.as_ref() == clients);
+    if let Some(known) = known.and_then(|before| before.tickets.as_ref())
+        && known.rotation() == rotation
+    {
+        return Ok(Some(Arc::clone(known)));
+    }
+    let new = Tickets::new(rotation);
+    let new = new.ok_or_else(|| FileError::Setup("the system gives no random bytes".to_owned()))?;
+    Ok(Some(Arc::new(new)))
+}
+
+/// Reads the certificates of a listener.
+///
+/// An expired one is refused where a good one would give way to it. Where the data plane starts, or it was shown before,
+/// it is shown with a warning: its clients are told, and those of all others are served.
+fn table(
+    folder: &Path,
+    settings: &ListenerTls,
+    provider: &CryptoProvider,
+    before: Option<&Front>,
+) -> Result<Table, FileError> {
+    let now = files::now();
+    let mut certificates = Vec::with_capacity(settings.certificates.len());
+    let shown = before.map(|before| before.certificates.table());
+    for files in &settings.certificates {
+        let certificate = files::certificate(folder, files, provider)?;
+        if certificate.is_expired(now) {
+            let same = |known: &files::Certificate| known.key.cert.first() == certificate.key.cert.first();
+            if shown.as_ref().is_some_and(|shown| !shown.certificates.iter().any(same)) {
+                let ago = format!("{} days ago", (now - certificate.expires) / 86_400);
+                return Err(FileError::Expired(files::path(folder, &files.certificate), ago));
+            }
+        }
+        certificates.push(certificate);
+    }
+    Ok(Table::new(certificates))
+}
+
+pub(crate) fn versions(minimum: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
+    const ALL: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
+    match minimum {
+        TlsVersion::Tls12 => ALL,
+        TlsVersion::Tls13 => &ALL[..1],
+    }
+}
+
+/// Ciphers and key exchanges: those of Mozilla's "intermediate" set that rustls has, which are all with forward secrecy,
+/// and the hybrid with ML-KEM for clients that ask for it.
+pub(crate) fn provider() -> CryptoProvider {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    debug_assert!(
+        provider.cipher_suites.iter().all(|suite| suite.suite() != CipherSuite::TLS_NULL_WITH_NULL_NULL),
+        "rustls has no weak suites"
+    );
+    provider.kx_groups.retain(|group| group.name() != rustls::NamedGroup::MLKEM768);
+    provider
+}
