@@ -125,6 +125,12 @@ impl<'a> Section<'a> {
         self.report.note(line, problem);
     }
 
+    /// Notes that the table on line `first` is for the same.
+    pub(crate) fn refuse_repeated(&self, first: usize, remedy: &'static str) {
+        let (key, value) = (self.path.clone(), "{…}".to_owned());
+        self.note(self.line, Problem::Repeated { key, value, first, remedy });
+    }
+
     fn refuse_unknown_keys(&mut self) {
         let keys = self.table.into_iter().flat_map(DeTable::keys);
         for key in keys.filter(|key| !self.known.contains(&key.get_ref().as_ref())) {
@@ -204,6 +210,15 @@ impl<'a> Section<'a> {
         example: &'static str,
     ) -> Vec<Section<'a>> {
         let Some(field) = self.required(key, example) else { return Vec::new() };
+        if matches!(field.value, DeValue::Array(items) if items.is_empty()) {
+            self.note(field.line, Problem::Missing { key: field.key.clone(), example });
+        }
+        self.tables(key, known, most)
+    }
+
+    /// The tables of `key`, written `[[key]]`; there may be none.
+    pub(crate) fn tables(&self, key: &str, known: &'static [&'static str], most: usize) -> Vec<Section<'a>> {
+        let Some(field) = self.field(key) else { return Vec::new() };
         let DeValue::Array(items) = field.value else {
             field.refuse(
                 format!("tables, each starting with a line `[[{}]]`", plain(&field.key)),
@@ -211,9 +226,6 @@ impl<'a> Section<'a> {
             );
             return Vec::new();
         };
-        if items.is_empty() {
-            self.note(field.line, Problem::Missing { key: field.key.clone(), example });
-        }
         if items.len() > most {
             let count = items.len();
             self.note(field.line, Problem::TooMany { key: field.key.clone(), count, most });
@@ -253,6 +265,71 @@ impl<'a> Field<'a> {
     /// The value, when it is text.
     pub(crate) fn as_text(&self) -> Option<String> {
         self.value.as_str().map(str::to_owned)
+    }
+
+    /// The value, when it is `true` or `false`.
+    pub(crate) fn as_bool(&self) -> Option<bool> {
+        self.value.as_bool()
+    }
+
+    /// Whether the value is a table.
+    pub(crate) fn is_table(&self) -> bool {
+        self.value.is_table()
+    }
+
+    /// The value as a table with these keys; notes it when it is none.
+    pub(crate) fn as_section(&self, known: &'static [&'static str]) -> Option<Section<'a>> {
+        self.at(self.key.clone(), self.value, self.line).table(known)
+    }
+
+    /// The items of a list; the value itself when it is none.
+    pub(crate) fn items(&self) -> Vec<Field<'a>> {
+        let DeValue::Array(items) = self.value else {
+            return Vec::from([self.at(self.key.clone(), self.value, self.line)]);
+        };
+        let item = |(index, item): (usize, &'a toml::Spanned<DeValue<'a>>)| {
+            let line = self.report.line(item.span().start);
+            self.at(format!("{}[{}]", self.key, index + 1), item.get_ref(), line)
+        };
+        items.iter().enumerate().map(item).collect()
+    }
+
+    /// The entries of a table whose keys are free; notes it when it is none.
+    pub(crate) fn entries(&self) -> Option<Vec<(String, Field<'a>)>> {
+        let Some(table) = self.value.as_table() else {
+            self.refuse("a table such as { name = \"value\" }", "write names and values in braces");
+            return None;
+        };
+        let entry =
+            |(name, value): (&toml::Spanned<alloc::borrow::Cow<'a, str>>, &'a toml::Spanned<DeValue<'a>>)| {
+                let name: String = name.get_ref().to_string();
+                let line = self.report.line(value.span().start);
+                let field = self.at(format!("{}.{}", self.key, shown(&name)), value.get_ref(), line);
+                (name, field)
+            };
+        Some(table.iter().map(entry).collect())
+    }
+
+    fn at(&self, key: String, value: &'a DeValue<'a>, line: usize) -> Field<'a> {
+        Field { report: self.report, key, line, value }
+    }
+
+    /// What `read` makes of the whole number that the value is.
+    pub(crate) fn number<T>(
+        &self,
+        expected: &str,
+        remedy: &'static str,
+        read: impl FnOnce(u64) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.integer().and_then(read);
+        if value.is_none() {
+            self.refuse(expected, remedy);
+        }
+        value
+    }
+
+    fn integer(&self) -> Option<u64> {
+        self.value.as_integer().and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok())
     }
 
     /// Notes that the value is not allowed.
@@ -332,8 +409,7 @@ impl<'a> Field<'a> {
     }
 
     pub(crate) fn count(&self, range: Count) -> Option<u64> {
-        let number = self.value.as_integer().and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
-        let number = number.filter(|number| (range.least..=range.most).contains(number));
+        let number = self.integer().filter(|number| (range.least..=range.most).contains(number));
         if number.is_none() {
             self.refuse(range.expected(), "write a number in this range, without quotes");
         }

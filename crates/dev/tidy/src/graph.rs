@@ -25,6 +25,8 @@ pub const CORE_MAY_USE: &[&str] = &[
     "hybrid-array",
     "itoa",
     "memchr",
+    "regex-automata",
+    "regex-syntax",
     "serde",
     "serde_core",
     "serde_json",

@@ -33,6 +33,18 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
 }
 
+/// The place of a listener in its configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerIndex(pub(super) usize);
+
+impl ListenerIndex {
+    /// The position in [`Config::listeners`](super::Config::listeners).
+    #[must_use]
+    pub const fn position(self) -> usize {
+        self.0
+    }
+}
+
 /// What a listener speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
@@ -46,7 +58,7 @@ const LISTENER_KEYS: &[&str] = &["name", "bind", "mode", "pool", "tls"];
 
 /// A listener whose pool is not resolved yet.
 pub(super) struct ListenerDraft<'a> {
-    name: Option<Name>,
+    pub(super) name: Option<Name>,
     bind: Option<SocketAddr>,
     pub(super) mode: Option<Mode>,
     pub(super) pool: Option<(Field<'a>, String)>,

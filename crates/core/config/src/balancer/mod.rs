@@ -11,6 +11,7 @@ mod listener;
 mod log;
 mod pool;
 mod ranges;
+pub mod route;
 mod tls;
 
 use alloc::vec::Vec;
@@ -24,10 +25,11 @@ use crate::{
     range::Count,
 };
 use limits::{DEADLINE_KEYS, LIMIT_KEYS};
+use route::{Route, Routing};
 
 pub use check::{HealthCheck, Probe};
 pub use limits::{Deadlines, Limits};
-pub use listener::{Listener, Mode};
+pub use listener::{Listener, ListenerIndex, Mode};
 pub use log::{AccessLog, LogFormat, LogTarget};
 pub use pool::{Ejection, Policy, Pool, PoolIndex, PoolLimits, Retry, Server};
 pub use tls::{
@@ -40,6 +42,8 @@ pub struct Config {
     admin: Admin,
     listeners: Vec<Listener>,
     pools: Vec<Pool>,
+    routes: Vec<Route>,
+    routing: Routing,
     access_log: Option<AccessLog>,
     limits: Limits,
     deadlines: Deadlines,
@@ -66,6 +70,12 @@ impl Config {
         &self.listeners
     }
 
+    /// The listener at `position` in [`Config::listeners`]; `None` when there is none.
+    #[must_use]
+    pub fn listener_index(&self, position: usize) -> Option<ListenerIndex> {
+        (position < self.listeners.len()).then_some(ListenerIndex(position))
+    }
+
     /// The pools, in the order of the file; at least one, with names of their own.
     #[must_use]
     pub fn pools(&self) -> &[Pool] {
@@ -79,6 +89,18 @@ impl Config {
     #[must_use]
     pub fn pool(&self, index: PoolIndex) -> &Pool {
         &self.pools[index.0]
+    }
+
+    /// The routes, in the order of the file; none when every request goes to its listener's pool.
+    #[must_use]
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// How paths are read before routes are chosen.
+    #[must_use]
+    pub const fn routing(&self) -> &Routing {
+        &self.routing
     }
 
     /// Where requests are logged; `None` when they are not.
@@ -108,14 +130,18 @@ pub struct Admin {
     pub listen: SocketAddr,
 }
 
-const TOP_KEYS: &[&str] = &["admin", "listener", "pool", "access_log", "limits", "deadlines"];
+const TOP_KEYS: &[&str] =
+    &["admin", "listener", "route", "routing", "pool", "access_log", "limits", "deadlines"];
 
 const ADMIN_KEYS: &[&str] = &["listen"];
 
 fn top(top: &Section<'_>) -> Option<Config> {
     let admin = admin(top);
     let listeners = listener::listeners(top, admin);
-    let pools = pool::pools(top, &listeners);
+    let routes = route::routes(top);
+    let pools = pool::pools(top, &listeners, &routes);
+    let routes = route::resolve(routes, &listeners, &pools);
+    let routing = top.section("routing", route::ROUTING_KEYS).and_then(|section| route::routing(&section));
     let access_log = log::access_log(top);
     let limits = top.section("limits", LIMIT_KEYS).and_then(|section| limits::limits(&section));
     let deadlines = top.section("deadlines", DEADLINE_KEYS).and_then(|section| limits::deadlines(&section));
@@ -123,6 +149,8 @@ fn top(top: &Section<'_>) -> Option<Config> {
         listeners: listener::resolve(listeners, &pools)?,
         admin: Admin { listen: admin?.0 },
         pools: pools.into_iter().map(|draft| draft.pool).collect::<Option<_>>()?,
+        routes: routes?,
+        routing: routing?,
         access_log: access_log?,
         limits: limits?,
         deadlines: deadlines?,

@@ -12,6 +12,7 @@ use super::{
     check::{self, CHECK_KEYS},
     listener::ListenerDraft,
     nonzero, per_mille, ranges,
+    route::RouteDraft,
     tls::{POOL_TLS_KEYS, pool_tls},
     unique_name,
 };
@@ -136,23 +137,29 @@ pub(super) struct PoolDraft {
     pub(super) pool: Option<Pool>,
 }
 
-pub(super) fn pools(top: &Section<'_>, listeners: &[ListenerDraft<'_>]) -> Vec<PoolDraft> {
+pub(super) fn pools(
+    top: &Section<'_>,
+    listeners: &[ListenerDraft<'_>],
+    routes: &[RouteDraft<'_>],
+) -> Vec<PoolDraft> {
     let mut names = Claims(Vec::new());
     let sections = top.sections("pool", POOL_KEYS, ranges::MAX_POOLS, "[[pool]]");
     let draft = |section: Section<'_>| {
         let label = section.field("name").and_then(|field| field.as_text());
-        let mode = mode_of(label.as_deref(), listeners);
+        let mode = mode_of(label.as_deref(), listeners, routes);
         PoolDraft { pool: pool(&section, &mut names, mode), label }
     };
     sections.into_iter().map(draft).collect()
 }
 
-/// HTTP when there are listeners for the pool and all of them speak it.
-fn mode_of(pool: Option<&str>, listeners: &[ListenerDraft<'_>]) -> Mode {
+/// HTTP when there are listeners or routes for the pool and all of them speak it.
+fn mode_of(pool: Option<&str>, listeners: &[ListenerDraft<'_>], routes: &[RouteDraft<'_>]) -> Mode {
+    let routed = routes.iter().flat_map(RouteDraft::pool_names).any(|name| Some(name.as_str()) == pool);
     let mut modes = listeners
         .iter()
         .filter(|draft| draft.pool.as_ref().map(|(_, name)| name.as_str()) == pool)
         .map(|draft| draft.mode.unwrap_or(Mode::Http))
+        .chain(routed.then_some(Mode::Http))
         .peekable();
     let http = modes.peek().is_some() && modes.all(|mode| mode == Mode::Http);
     if http { Mode::Http } else { Mode::Tcp }

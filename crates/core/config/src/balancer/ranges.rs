@@ -13,6 +13,12 @@ pub(super) const MAX_LISTENERS: usize = 64;
 /// Most pools: a listener has one, and as many again stand by.
 pub(super) const MAX_POOLS: usize = 256;
 
+/// Most routes: the largest sites keep some thousand; each takes about 1 KiB on each worker.
+pub(super) const MAX_ROUTES: usize = 20_000;
+
+/// Most pools that a route shares its clients among: a current release, a new one, and experiments.
+pub(super) const MAX_SHARES: usize = 16;
+
 /// Most servers in a pool.
 ///
 /// A pick looks at each twice, about 2 ns each time: 256 of them cost 1 µs, less than one of the four system

@@ -1,0 +1,26 @@
+//! Which route a request takes, and what the route makes of it.
+//!
+//! Owns: reading a request's target in the one form that routes know, finding its route, and filling in what routes say
+//! of targets and fields. Leaves to others: what a route may say (`core/config`), how a request is framed, and doing
+//! anything. Invariants: what is sent on is what was matched; a table of 10,000 routes is asked in nearly the time of one;
+//! no input makes anything here panic or take more than time in proportion to its length.
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod frozen;
+mod host;
+mod paths;
+mod request;
+mod share;
+mod table;
+mod target;
+mod values;
+
+pub use request::{Fields, Request};
+pub use share::share;
+pub use table::{RouteIndex, Table};
+pub use target::{Target, TargetError};
+pub use values::{Scheme, Values, render, rewrite};
