@@ -24,9 +24,29 @@ check:
 tidy:
     scripts/test tidy
 
-# CPU per request beside HAProxy and nginx.
+# CPU per request beside HAProxy and nginx, in every scenario or the named ones; writes docs/performance.md.
 bench *arguments:
-    scripts/bench http {{ arguments }}
+    scripts/bench {{ arguments }}
+
+# Every conformance suite, or the named ones, with the peers' scores beside ours.
+conformance *arguments:
+    scripts/conformance {{ arguments }}
+
+# HTTP/2 and HPACK, 147 cases.
+conformance-h2spec:
+    scripts/conformance h2spec
+
+# WebSocket through the proxy, 247 cases.
+conformance-autobahn:
+    scripts/conformance autobahn
+
+# TLS against Mozilla's recommendation.
+conformance-tls:
+    scripts/conformance tls
+
+# Slow clients, in four modes.
+conformance-slowhttp:
+    scripts/conformance slowhttp
 
 # The bootable disk image.
 image *arguments:

@@ -1,9 +1,10 @@
-//! The server behind the proxies: answers each request with a body made beforehand.
+//! The server behind the proxies: answers each request with a body made beforehand, and sends messages back.
 //!
-//! Owns: being cheap, for it shares a core with the load generator. It reads heads and looks at nothing but the path and
-//! whether the client wants to close; so it is no web server, and serves only the traffic of `load` and health checks.
+//! Owns: being cheap, for it shares a core with the load generator. It reads heads and looks at nothing but the path,
+//! whether the client wants to close, and whether it upgrades; so it is no web server, and serves only the traffic of
+//! `load` and health checks.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context, Result};
 use tokio::{
@@ -12,8 +13,19 @@ use tokio::{
     task,
 };
 
+use crate::load::MESSAGE_BYTES;
+
 /// Longest head that is understood: the load generator's and the proxies' are below 512 bytes.
 const MAX_HEAD: usize = 8 << 10;
+
+/// Content of a small answer, in bytes.
+pub(crate) const SMALL: usize = 1 << 10;
+
+/// The nonce that every WebSocket client of the load sends: the example of RFC 6455 §1.3.
+pub(crate) const NONCE: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+/// What belongs to the nonce, from the same place.
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// The answers, complete with their heads.
 struct Answers {
@@ -23,7 +35,7 @@ struct Answers {
 
 impl Answers {
     fn new() -> Self {
-        Self { small: answer(1 << 10), large: answer(1 << 20) }
+        Self { small: answer(SMALL), large: answer(1 << 20) }
     }
 
     fn to(&self, head: &[u8]) -> &[u8] {
@@ -49,11 +61,14 @@ pub(crate) async fn serve(listen: SocketAddr) -> Result<()> {
     }
 }
 
-async fn converse(mut stream: TcpStream, answers: &Answers) -> std::io::Result<()> {
+async fn converse(mut stream: TcpStream, answers: &Answers) -> io::Result<()> {
     let mut buffer = vec![0; MAX_HEAD];
     let mut filled = 0;
     loop {
         while let Some(end) = head_end(&buffer[..filled]) {
+            if buffer.starts_with(b"GET /echo ") {
+                return echo(stream, buffer[end..filled].to_vec()).await;
+            }
             stream.write_all(answers.to(&buffer[..end])).await?;
             if wants_close(&buffer[..end]) {
                 return stream.shutdown().await;
@@ -78,14 +93,52 @@ fn wants_close(head: &[u8]) -> bool {
     head.windows(CLOSE.len()).any(|window| window.eq_ignore_ascii_case(CLOSE))
 }
 
+/// Sends every message of the load back: masked as it comes from a client, unmasked as it leaves a server.
+async fn echo(mut stream: TcpStream, mut pending: Vec<u8>) -> io::Result<()> {
+    /// First byte, length in 16 bits, key, content.
+    const FRAME: usize = 8 + MESSAGE_BYTES;
+    let head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await?;
+    loop {
+        while let Some(frame) = pending.first_chunk_mut::<FRAME>() {
+            let key = [frame[4], frame[5], frame[6], frame[7]];
+            mask(&mut frame[8..], key);
+            let answer = [&[frame[0], frame[1] & 0x7f, frame[2], frame[3]], &frame[8..]].concat();
+            stream.write_all(&answer).await?;
+            pending.drain(..FRAME);
+        }
+        if stream.read_buf(&mut pending).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Masks content, or takes the mask off (RFC 6455 §5.3).
+pub(crate) fn mask(content: &mut [u8], key: [u8; 4]) {
+    for (byte, key) in content.iter_mut().zip(key.iter().cycle()) {
+        *byte ^= key;
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use tokio::runtime;
+    use crate::{
+        load::{Order, own},
+        scenario::Scenario,
+    };
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    }
 
     fn ask(request: &'static str) -> Vec<u8> {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
+        runtime().block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (server, _) = listener.accept().await.unwrap();
@@ -112,5 +165,22 @@ mod tests {
     #[test]
     fn the_large_answer_has_a_body_of_1_mib() {
         assert_eq!(ask("GET /1m HTTP/1.1\r\nHost: a\r\n\r\n"), answer(1 << 20));
+    }
+
+    #[test]
+    fn messages_come_back_as_they_were_and_are_counted() {
+        let load = runtime().block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            task::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    task::spawn(async move { converse(stream, &Answers::new()).await });
+                }
+            });
+            let length = Duration::from_millis(50);
+            own::send(Order { scenario: Scenario::Websocket, address, connections: 3, length }).await.unwrap()
+        });
+        assert!(load.requests >= 3, "{load:?}");
+        assert_eq!((load.errors, load.received_bytes), (0, load.requests * (4 + MESSAGE_BYTES as u64)));
     }
 }

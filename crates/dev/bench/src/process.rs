@@ -47,6 +47,28 @@ impl Cores {
     }
 }
 
+/// CPU time of processes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Cpu {
+    /// All of it, to the nanosecond.
+    pub(crate) total: Duration,
+    /// What of it was spent in programs, in ticks of the kernel, which samples it.
+    user_ticks: u64,
+    /// What of it was spent in the kernel, likewise.
+    system_ticks: u64,
+}
+
+impl Cpu {
+    /// What has been used since an earlier reading: all of it, and the part that was spent in programs.
+    #[allow(clippy::cast_precision_loss, reason = "ticks of a run are far below 2^52")]
+    pub(crate) fn since(&self, before: &Self) -> (Duration, Duration) {
+        let total = self.total.saturating_sub(before.total);
+        let user = self.user_ticks.saturating_sub(before.user_ticks);
+        let ticks = user + self.system_ticks.saturating_sub(before.system_ticks);
+        (total, total.mul_f64(user as f64 / ticks.max(1) as f64))
+    }
+}
+
 /// A process that was started, and whatever it starts.
 pub(crate) struct Started {
     child: Child,
@@ -82,17 +104,29 @@ impl Started {
         Ok(())
     }
 
+    /// The processes that there are now: the one that was started, and all below it.
+    pub(crate) fn pids(&self) -> Result<Vec<u32>> {
+        Ok(tree(self.child.id(), &parents()?))
+    }
+
     /// CPU time that the tree has used so far.
-    pub(crate) fn cpu(&self) -> Result<Duration> {
-        let tree = tree(self.child.id(), &parents()?);
-        let times = tree.iter().map(|pid| cpu_of(*pid)).collect::<Result<Vec<_>>>()?;
-        Ok(times.iter().sum())
+    pub(crate) fn cpu(&self) -> Result<Cpu> {
+        let times = self.pids()?.into_iter().map(cpu_of).collect::<Result<Vec<_>>>()?;
+        Ok(times.into_iter().fold(Cpu::default(), |sum, cpu| Cpu {
+            total: sum.total + cpu.total,
+            user_ticks: sum.user_ticks + cpu.user_ticks,
+            system_ticks: sum.system_ticks + cpu.system_ticks,
+        }))
     }
 
     /// The most memory that the tree has had at once, as the sum over its processes, in bytes.
     pub(crate) fn peak_memory(&self) -> Result<u64> {
-        let tree = tree(self.child.id(), &parents()?);
-        tree.iter().map(|pid| peak_memory_of(*pid)).sum()
+        self.pids()?.into_iter().map(|pid| memory_of(pid, "VmHWM:")).sum()
+    }
+
+    /// The memory that the tree has now, in bytes.
+    pub(crate) fn memory(&self) -> Result<u64> {
+        self.pids()?.into_iter().map(|pid| memory_of(pid, "VmRSS:")).sum()
     }
 }
 
@@ -146,26 +180,37 @@ fn tree(root: u32, parents: &[(u32, u32)]) -> Vec<u32> {
     tree
 }
 
-/// The first field of each thread's `schedstat`: nanoseconds on a core (Linux, sched-stats).
-fn cpu_of(pid: u32) -> Result<Duration> {
+/// The first field of each thread's `schedstat`: nanoseconds on a core (Linux, sched-stats). Fields 14 and 15 of its
+/// `stat`: ticks in programs and in the kernel (proc(5)).
+fn cpu_of(pid: u32) -> Result<Cpu> {
     let threads =
         fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("process {pid} is gone"))?;
-    let mut nanoseconds = 0;
+    let mut cpu = Cpu::default();
     for thread in threads {
-        let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else {
+        let thread = thread?.path();
+        let (Ok(schedstat), Ok(stat)) =
+            (fs::read_to_string(thread.join("schedstat")), fs::read_to_string(thread.join("stat")))
+        else {
             continue; // A thread that has just ended.
         };
-        nanoseconds += text.split(' ').next().and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+        let number = |field: Option<&str>| field.and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+        cpu.total += Duration::from_nanos(number(schedstat.split(' ').next()));
+        // The state behind the name is field 3.
+        let mut fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').skip(14 - 3);
+        cpu.user_ticks += number(fields.next());
+        cpu.system_ticks += number(fields.next());
     }
-    Ok(Duration::from_nanos(nanoseconds))
+    Ok(cpu)
 }
 
-fn peak_memory_of(pid: u32) -> Result<u64> {
+/// A figure of `/proc/PID/status`, in bytes.
+fn memory_of(pid: u32, figure: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))
         .with_context(|| format!("process {pid} is gone"))?;
-    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-    let kibibytes: u64 =
-        kibibytes.and_then(|text| text.trim().parse().ok()).context("no VmHWM in /proc/PID/status")?;
+    let kibibytes = status.lines().find_map(|line| line.strip_prefix(figure)?.trim().strip_suffix(" kB"));
+    let kibibytes: u64 = kibibytes
+        .and_then(|text| text.trim().parse().ok())
+        .with_context(|| format!("no {figure} in /proc/{pid}/status"))?;
     Ok(kibibytes * 1024)
 }
 
@@ -194,7 +239,20 @@ mod tests {
             assert!(Instant::now() < deadline, "no CPU time counted while busy");
             std::hint::black_box((0..100_000_u64).sum::<u64>());
         }
-        assert!(peak_memory_of(pid).unwrap() > 100 << 10);
+        assert!(memory_of(pid, "VmHWM:").unwrap() > 100 << 10);
+        assert!(memory_of(pid, "VmHWM:").unwrap() >= memory_of(pid, "VmRSS:").unwrap());
+    }
+
+    #[test]
+    fn time_is_split_as_the_ticks_are() {
+        let cpu = |milliseconds, user_ticks, system_ticks| Cpu {
+            total: Duration::from_millis(milliseconds),
+            user_ticks,
+            system_ticks,
+        };
+        let (total, user) = cpu(1_100, 35, 95).since(&cpu(100, 10, 20));
+        assert_eq!((total, user), (Duration::from_secs(1), Duration::from_millis(250)));
+        assert_eq!(cpu(5, 1, 1).since(&cpu(5, 1, 1)), (Duration::ZERO, Duration::ZERO));
     }
 
     #[test]
