@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use evenkeel_config::balancer::{Deadlines, Limits, Mode};
+use evenkeel_config::balancer::{Deadlines, Http2, Limits, Mode};
 use tokio::sync::Notify;
 
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
 /// What is done with the clients of a listener; a reload puts another in its place.
 pub(crate) struct Settings {
     pub(crate) mode: Mode,
+    pub(crate) http2: Http2,
     pub(crate) pool: Rc<PoolState>,
     pub(crate) tls: Option<Arc<Front>>,
     pub(crate) limits: Limits,

@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use evenkeel_config::balancer::{self, Config, Mode, PoolIndex, Verify};
+use evenkeel_config::balancer::{self, Config, Http2, Mode, PoolIndex, Verify};
 
 use crate::{
     accept,
@@ -75,6 +75,7 @@ impl AdminSocket {
 pub(crate) struct PlannedListener {
     pub(crate) shared: Arc<ListenerShared>,
     pub(crate) mode: Mode,
+    pub(crate) http2: Http2,
     pub(crate) pool: PoolIndex,
     pub(crate) tls: Option<Arc<Front>>,
     /// Where the configuration wants it, maybe with port 0.
@@ -226,6 +227,7 @@ fn plan_listener(
     Ok(PlannedListener {
         shared,
         mode: listener.mode,
+        http2: listener.http2,
         pool: listener.pool,
         tls,
         bind: listener.bind,
@@ -239,9 +241,10 @@ fn plan_front(
     before: Option<&Front>,
 ) -> Result<Option<Arc<Front>>, PlanError> {
     let Some(settings) = &listener.tls else { return Ok(None) };
-    let inside = match listener.mode {
-        Mode::Http => Inside::Http1,
-        Mode::Tcp => Inside::Bytes,
+    let inside = match (listener.mode, listener.http2) {
+        (Mode::Http, Http2::Offered) => Inside::Http,
+        (Mode::Http, Http2::Off) => Inside::Http1,
+        (Mode::Tcp, Http2::Offered | Http2::Off) => Inside::Bytes,
     };
     let refused = |error: FileError| PlanError::Tls {
         place: format!("listener `{}`, TLS", listener.name),

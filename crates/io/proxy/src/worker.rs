@@ -179,6 +179,7 @@ impl Worker {
     ) -> Rc<Listening> {
         let settings = Settings {
             mode: planned.mode,
+            http2: planned.http2,
             pool: Rc::clone(&pools[planned.pool.position()]),
             tls: planned.tls.clone(),
             limits: *plan.config.limits(),

@@ -27,6 +27,8 @@ pub struct Listener {
     pub bind: SocketAddr,
     /// What is spoken there.
     pub mode: Mode,
+    /// Whether its clients may speak HTTP/2; means nothing in mode `tcp`.
+    pub http2: Http2,
     /// Whom its clients are sent to.
     pub pool: PoolIndex,
     /// What is encrypted with its clients; `None` for nothing.
@@ -45,6 +47,15 @@ impl ListenerIndex {
     }
 }
 
+/// Whether clients may speak HTTP/2 (RFC 9113).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Http2 {
+    /// Those that begin with it, or choose it in the TLS handshake.
+    Offered,
+    /// Nobody.
+    Off,
+}
+
 /// What a listener speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
@@ -54,13 +65,14 @@ pub enum Mode {
     Tcp,
 }
 
-const LISTENER_KEYS: &[&str] = &["name", "bind", "mode", "pool", "tls"];
+const LISTENER_KEYS: &[&str] = &["name", "bind", "mode", "http2", "pool", "tls"];
 
 /// A listener whose pool is not resolved yet.
 pub(super) struct ListenerDraft<'a> {
     pub(super) name: Option<Name>,
     bind: Option<SocketAddr>,
     pub(super) mode: Option<Mode>,
+    http2: Option<Http2>,
     pub(super) pool: Option<(Field<'a>, String)>,
     tls: Option<Option<ListenerTls>>,
 }
@@ -73,6 +85,7 @@ pub(super) fn listeners<'a>(top: &Section<'a>, admin: Option<(SocketAddr, usize)
         name: unique_name(&section, &mut names, "name = \"web\""),
         bind: bind(&section, &mut addresses),
         mode: mode(&section),
+        http2: http2(&section),
         pool: pool_name(&section),
         tls: section.optional_section("tls", LISTENER_TLS_KEYS, listener_tls),
     };
@@ -98,6 +111,18 @@ fn mode(section: &Section<'_>) -> Option<Mode> {
     })
 }
 
+fn http2(section: &Section<'_>) -> Option<Http2> {
+    let Some(field) = section.field("http2") else { return Some(Http2::Offered) };
+    match field.as_bool() {
+        Some(true) => Some(Http2::Offered),
+        Some(false) => Some(Http2::Off),
+        None => {
+            field.refuse("true or false", "write `false` to speak HTTP/1.1 only; `true` is the default");
+            None
+        }
+    }
+}
+
 fn pool_name<'a>(section: &Section<'a>) -> Option<(Field<'a>, String)> {
     let field = section.required("pool", "pool = \"app\"")?;
     let name =
@@ -118,6 +143,7 @@ pub(super) fn resolve(drafts: Vec<ListenerDraft<'_>>, pools: &[PoolDraft]) -> Op
             name: draft.name?,
             bind: draft.bind?,
             mode: draft.mode?,
+            http2: draft.http2?,
             pool: PoolIndex(pool?),
             tls: draft.tls?,
         })

@@ -29,7 +29,7 @@ use route::{Route, Routing};
 
 pub use check::{HealthCheck, Probe};
 pub use limits::{Deadlines, Limits};
-pub use listener::{Listener, ListenerIndex, Mode};
+pub use listener::{Http2, Listener, ListenerIndex, Mode};
 pub use log::{AccessLog, LogFormat, LogTarget};
 pub use pool::{Ejection, Policy, Pool, PoolIndex, PoolLimits, Retry, Server};
 pub use tls::{

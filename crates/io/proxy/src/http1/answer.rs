@@ -64,7 +64,8 @@ pub(crate) async fn linger(client: &Client) {
     }
 }
 
-fn text(own: &Own<'_>, id: &str) -> String {
+/// The whole text of an answer of our own.
+pub(crate) fn text(own: &Own<'_>, id: &str) -> String {
     let phrase = phrase(own.status);
     let body = format!("{} {phrase}: {}\nrequest id: {id}\n", own.status, own.reason);
     let retry = if own.status == 503 { "Retry-After: 1\r\n" } else { "" };

@@ -130,7 +130,7 @@ pub(crate) async fn run(client: &mut Client, mut request: Request) -> After {
 }
 
 /// What a failed attempt says of the server.
-const fn blame(broken: Broken) -> Outcome {
+pub(crate) const fn blame(broken: Broken) -> Outcome {
     match broken {
         Broken::Server(failure) | Broken::Midway(failure) => Outcome::Failed(failure),
         Broken::Raced | Broken::Client(_) | Broken::Unread => Outcome::ClientGone,
@@ -323,7 +323,13 @@ fn log_answer(
 }
 
 async fn unserve(client: &Client, request: &Request, unserved: Unserved) -> After {
-    let (status, reason) = match unserved {
+    let (status, reason) = refusal(unserved);
+    own(client, request, status, reason).await
+}
+
+/// What a client is told when no server could be asked.
+pub(crate) const fn refusal(unserved: Unserved) -> (u16, &'static str) {
+    match unserved {
         Unserved::Queue => (503, "every server has as much as it may have"),
         Unserved::Nobody => (503, "no server is left to ask"),
         Unserved::Connect(Outcome::Failed(Failure::ConnectTimeout)) => {
@@ -333,8 +339,7 @@ async fn unserve(client: &Client, request: &Request, unserved: Unserved) -> Afte
         Unserved::Connect(Outcome::Failed(_) | Outcome::Served | Outcome::ClientGone) => {
             (502, "no connection to a server")
         }
-    };
-    own(client, request, status, reason).await
+    }
 }
 
 const fn local(cause: LocalCause) -> &'static str {
@@ -346,16 +351,29 @@ const fn local(cause: LocalCause) -> &'static str {
     }
 }
 
+/// What a client is told when a server failed it.
+pub(crate) const fn apology(failure: Failure) -> (u16, &'static str) {
+    match failure {
+        Failure::AnswerTimeout => (504, "the server did not answer in time"),
+        Failure::BadAnswer => (502, "the server's answer was not HTTP"),
+        Failure::Refused
+        | Failure::Unreachable
+        | Failure::ConnectTimeout
+        | Failure::Handshake
+        | Failure::Closed
+        | Failure::Status => (502, "the server closed the connection without an answer"),
+    }
+}
+
 async fn fail(client: &Client, request: &Request, broken: Broken) -> After {
     match broken {
-        Broken::Server(Failure::AnswerTimeout) => {
-            own(client, request, 504, "the server did not answer in time").await
+        Broken::Server(failure) => {
+            let (status, reason) = apology(failure);
+            own(client, request, status, reason).await
         }
-        Broken::Server(Failure::BadAnswer) => {
-            own(client, request, 502, "the server's answer was not HTTP").await
-        }
-        Broken::Server(_) | Broken::Raced => {
-            own(client, request, 502, "the server closed the connection without an answer").await
+        Broken::Raced => {
+            let (status, reason) = apology(Failure::Closed);
+            own(client, request, status, reason).await
         }
         Broken::Client(fault) => match fault.status() {
             Some(status) => own(client, request, status, &fault.reason()).await,

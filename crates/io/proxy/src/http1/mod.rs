@@ -10,9 +10,10 @@ pub(crate) mod exchange;
 pub(crate) mod request;
 pub(crate) mod transfer;
 
+use evenkeel_http1::RequestError;
 use evenkeel_units::Instant;
 
-use crate::{access_log, client::Client, net::sweep::Phase, pool::deadline};
+use crate::{access_log, client::Client, http2, net::sweep::Phase, pool::deadline};
 use answer::Own;
 use exchange::After;
 use request::{ClientFault, Request, Taken};
@@ -23,8 +24,13 @@ pub(crate) async fn serve(mut client: Client) {
     let mut since = client.worker.clock.now();
     loop {
         let request = match next(&mut client, first, since).await {
-            Ok(Some(request)) => request,
-            Ok(None) => return,
+            Ok(Come::Request(request)) => request,
+            Ok(Come::Nothing) => return,
+            Ok(Come::Http2) if first => return Box::pin(http2::serve(client)).await,
+            // A connection that has carried requests of HTTP/1.1 stays with it.
+            Ok(Come::Http2) => {
+                return Box::pin(refuse(&client, ClientFault::Head(RequestError::Version))).await;
+            }
             Err(fault) => return Box::pin(refuse(&client, fault)).await,
         };
         first = false;
@@ -42,13 +48,22 @@ async fn refuse(client: &Client, fault: ClientFault) {
     client.log(&access_log::Event::refused(&id, None, status, &reason, std::time::Duration::ZERO));
 }
 
-/// The next request, for which the wait began at `since`; `None` when the connection ends between two.
-async fn next(client: &mut Client, first: bool, since: Instant) -> Result<Option<Request>, ClientFault> {
+/// What a client sent next.
+enum Come {
+    Request(Request),
+    /// Nothing: the connection ended between two requests.
+    Nothing,
+    /// The preface of HTTP/2.
+    Http2,
+}
+
+/// The next request, for which the wait began at `since`.
+async fn next(client: &mut Client, first: bool, since: Instant) -> Result<Come, ClientFault> {
     // Bytes that came with the request before are looked at before more is read.
     if !client.carry.is_empty()
         && let Taken::Request(request) = request::take(client, false)?
     {
-        return Ok(Some(request));
+        return Ok(Come::Request(request));
     }
     let mut begun = first || !client.carry.is_empty();
     wait_deadline(client, begun, since);
@@ -56,11 +71,12 @@ async fn next(client: &mut Client, first: bool, since: Instant) -> Result<Option
         let nothing_came = client.carry.is_empty();
         if client.socket.readable(&client.watch).await.is_err() {
             // A connection that never sent a byte is closed without a word, like one that fell silent.
-            return if nothing_came { Ok(None) } else { Err(ClientFault::Timeout) };
+            return if nothing_came { Ok(Come::Nothing) } else { Err(ClientFault::Timeout) };
         }
         match request::take(client, true)? {
-            Taken::Request(request) => return Ok(Some(request)),
-            Taken::End => return Ok(None),
+            Taken::Request(request) => return Ok(Come::Request(request)),
+            Taken::Http2 => return Ok(Come::Http2),
+            Taken::End => return Ok(Come::Nothing),
             Taken::Partial if !begun && !client.carry.is_empty() => {
                 begun = true;
                 wait_deadline(client, true, client.worker.clock.now());

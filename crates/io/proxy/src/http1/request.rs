@@ -3,10 +3,12 @@
 //! Owns: reading a head, and deciding whether it is taken. Invariant: what is written for the server is framed
 //! by what `core/http1` found, and bytes behind the request's end stay with the client (I9).
 
+use evenkeel_config::balancer::Http2;
 use evenkeel_http1::{
     ChunkError, Framing, Hop, Method, Parsed, RequestError, RequestHead, Version, parse_request,
     write_request,
 };
+use evenkeel_http2::PREFACE;
 use evenkeel_units::Instant;
 
 use crate::{
@@ -92,6 +94,8 @@ pub(crate) enum Taken {
     Partial,
     /// The client closed between requests.
     End,
+    /// The client began with the preface of HTTP/2 (RFC 9113 §3.4), which is carried.
+    Http2,
 }
 
 /// Reads from the client, unless it has sent something already, and takes a request when its head is complete.
@@ -110,45 +114,83 @@ pub(crate) fn take(client: &mut Client, read: bool) -> Result<Taken, ClientFault
             }
         }
         let bytes = &input[..have];
-        match parse_request(bytes, client.head_limit()).map_err(ClientFault::Head)? {
-            Parsed::Partial => {
+        if bytes.starts_with(b"PRI ")
+            && let Some(taken) = preface(client, bytes)
+        {
+            return Ok(taken);
+        }
+        match parse_request(bytes, client.head_limit()) {
+            Err(_) if is_other_protocol(bytes) => Ok(Taken::End),
+            Err(error) => Err(ClientFault::Head(error)),
+            Ok(Parsed::Partial) => {
                 // Only what is new is added: a slow head is copied into the carry once.
                 let known = client.carry.len();
                 client.carry.extend_from_slice(&bytes[known..]);
                 Ok(Taken::Partial)
             }
-            Parsed::Head(head) => begin(client, &head, bytes).map(Taken::Request),
+            Ok(Parsed::Head(head)) => begin(client, &head, bytes).map(Taken::Request),
         }
     })
 }
 
+/// Whether the first line has words but no version: whoever sent it would not read an answer of HTTP/1.1
+/// (RFC 9113 §3.4 calls it an invalid preface).
+fn is_other_protocol(bytes: &[u8]) -> bool {
+    let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let mut words = line.trim_ascii().split(|&byte| byte == b' ');
+    words.nth(2).is_some_and(|last| !last.is_empty() && last.iter().all(u8::is_ascii_alphabetic))
+        && words.next().is_none()
+}
+
+/// Looks for the preface of HTTP/2 where the client may begin with it.
+fn preface(client: &mut Client, bytes: &[u8]) -> Option<Taken> {
+    let known = client.carry.len();
+    let taken = if bytes.starts_with(PREFACE) {
+        Taken::Http2
+    } else if PREFACE.starts_with(bytes) {
+        Taken::Partial
+    } else {
+        return None;
+    };
+    (client.listening.settings().http2 == Http2::Offered).then(|| {
+        client.carry.extend_from_slice(&bytes[known..]);
+        taken
+    })
+}
+
 fn begin(client: &mut Client, head: &RequestHead, bytes: &[u8]) -> Result<Request, ClientFault> {
+    let mut request = prepare(client, head, bytes)?;
+    let rest = &bytes[head.length..];
+    let taken = request.content.take(rest).map_err(ClientFault::Chunk)?;
+    let limit = client.listening.settings().limits.request_body_bytes.0;
+    if matches!(request.content, Content::Chunked(_)) && request.content.announced() > limit {
+        return Err(ClientFault::TooLarge);
+    }
+    request.bytes.extend_from_slice(&rest[..taken]);
+    request.upgrade = head.upgrade && request.content.is_done();
+    request.received = (head.length + taken) as u64;
+    client.carry = rest[taken..].to_vec();
+    Ok(request)
+}
+
+/// A request whose head came, in whatever version: rewritten for the server, with its content still to come.
+pub(crate) fn prepare(client: &Client, head: &RequestHead, bytes: &[u8]) -> Result<Request, ClientFault> {
     let settings = client.listening.settings();
-    let limit = settings.limits.request_body_bytes.0;
-    if matches!(head.framing, Framing::Length(length) if length > limit) {
+    if matches!(head.framing, Framing::Length(length) if length > settings.limits.request_body_bytes.0) {
         return Err(ClientFault::TooLarge);
     }
     let mut out = scratch::take();
     let hop = Hop { client: client.address.as_bytes(), host: settings.pool.host.as_bytes() };
     write_request(head, bytes, &hop, &mut out);
-    let mut content = Content::of(head.framing);
-    let rest = &bytes[head.length..];
-    let taken = content.take(rest).map_err(ClientFault::Chunk)?;
-    if matches!(content, Content::Chunked(_)) && content.announced() > limit {
-        return Err(ClientFault::TooLarge);
-    }
-    out.extend_from_slice(&rest[..taken]);
-    let after = &rest[taken..];
-    client.carry = after.to_vec();
     Ok(Request {
         method: head.method,
         keep_alive: head.keep_alive,
         http10: head.version == Version::Http10,
-        upgrade: head.upgrade && content.is_done(),
-        content,
+        upgrade: head.upgrade,
+        content: Content::of(head.framing),
         bytes: out,
         started: client.worker.clock.now(),
-        received: (head.length + taken) as u64,
+        received: head.length as u64,
         line: settings.access_log.as_ref().map(|_| Box::new(Line::of(head, bytes))),
     })
 }

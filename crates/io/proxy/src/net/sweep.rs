@@ -53,6 +53,11 @@ impl Watch {
         self.expired.set(false);
     }
 
+    /// Nothing is waited for; who waits next sets a deadline of its own.
+    pub(crate) fn rest(&self) {
+        self.set(Phase::Busy, NEVER);
+    }
+
     /// Whether the deadline has come; if not, the task is woken when it does.
     pub(crate) fn poll_expired(&self, context: &Context<'_>) -> Poll<Expired> {
         if self.expired.get() {

@@ -9,7 +9,7 @@ use evenkeel_config::balancer::Mode;
 
 use crate::{
     client::Client,
-    http1,
+    http1, http2,
     net::{
         scratch,
         socket::Read,
@@ -18,7 +18,7 @@ use crate::{
     pool::deadline,
     tcp,
     tls::{
-        front::Front,
+        front::{Front, HTTP2},
         handshake::{self, Reason, Unshaken},
     },
 };
@@ -44,7 +44,10 @@ pub(crate) async fn serve(mut client: Client, front: Arc<Front>) {
     let resumed = client.socket.session().is_some_and(|session| session.is_resumed());
     client.listening.tally().shaken(resumed);
     // A task of its own, so that the handshake's room is free as long as the client stays.
+    let chosen_http2 =
+        client.socket.session().is_some_and(|session| session.common().alpn_protocol() == Some(HTTP2));
     match settings.mode {
+        Mode::Http if chosen_http2 => drop(tokio::task::spawn_local(http2::serve(client))),
         Mode::Http => drop(tokio::task::spawn_local(http1::serve(client))),
         Mode::Tcp => drop(tokio::task::spawn_local(tcp::serve(client))),
     }

@@ -30,9 +30,14 @@ use crate::tls::{
 pub(crate) enum Inside {
     /// HTTP/1.1.
     Http1,
+    /// HTTP/2, or HTTP/1.1 with who does not know it.
+    Http,
     /// Whatever it is: nothing is agreed on.
     Bytes,
 }
+
+/// What HTTP/2 is called in the handshake (RFC 9113 §3.1).
+pub(crate) const HTTP2: &[u8] = b"h2";
 
 /// TLS as a listener offers it, for all workers.
 #[derive(Debug)]
@@ -91,6 +96,7 @@ impl Front {
         }
         config.alpn_protocols = match inside {
             Inside::Http1 => vec![b"http/1.1".to_vec()],
+            Inside::Http => vec![HTTP2.to_vec(), b"http/1.1".to_vec()],
             Inside::Bytes => Vec::new(),
         };
         Ok(Self {

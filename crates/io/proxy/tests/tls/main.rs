@@ -7,5 +7,6 @@ mod peers;
 mod support;
 
 mod clients;
+mod http2;
 mod openssl;
 mod servers;

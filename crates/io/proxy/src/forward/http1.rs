@@ -1,0 +1,223 @@
+//! A server that speaks HTTP/1.1.
+//!
+//! Owns: sending it a request and reading its answer, as strictly as `http1::exchange` does. Invariant: a connection is
+//! kept only when its answer was framed, ended, and left nothing behind (I9).
+
+use std::cell::Cell;
+
+use bytes::Bytes;
+use evenkeel_balance::Failure;
+use evenkeel_http1::{Onward, Parsed, ResponseHead, parse_response, write_response};
+use evenkeel_http2::Asked;
+
+use crate::{
+    forward::{
+        Exchange, Progress, Served, both,
+        flow::{self, Answering, Closed, Ending, Source},
+        midway,
+        socket::{Frames, SocketSink, SocketSource},
+        websocket,
+    },
+    http1::{
+        content::Content,
+        exchange::{Broken, closed},
+        request::{ClientFault, Request},
+    },
+    net::{
+        scratch::{self, SCRATCH_BYTES, Scratch},
+        socket::{Read, Socket},
+    },
+    pool::Server,
+};
+
+/// Read at once while the head of an answer is awaited: a head and one frame of content, for what comes with the head
+/// goes to the client's stream without asking for room.
+const FIRST_READ_BYTES: usize = 16 * 1024;
+
+/// What a look at the server's bytes gave.
+enum Step {
+    Wait,
+    /// The head of the answer was sent on.
+    Begun {
+        status: u16,
+        content: Content,
+        keep: bool,
+        sent: u64,
+    },
+}
+
+/// Sends the request and brings the answer back.
+pub(super) async fn converse<U: Source, D: Answering>(
+    exchange: &mut Exchange<'_, U, D>,
+    server: &mut Server,
+) -> Result<Served, Broken> {
+    let Exchange { client, watch, request, up, down, asked } = exchange;
+    let written = server.socket.write(&request.bytes).map_err(|_| closed(server))?;
+    let unwritten = request.bytes[written..].to_vec();
+    let progress = Progress::new(client, watch, up.is_some() || !unwritten.is_empty());
+    let Server { socket, reused, held, .. } = server;
+    let reader = Reader { progress: &progress, socket, reused: *reused, request, asked: *asked };
+    if progress.uploaded.get() {
+        progress.expect_head();
+        return reader.answer(held, down).await;
+    }
+    watch.rest();
+    let mut sink = SocketSink::new(socket, frames(request, *asked), unwritten);
+    let upload = async {
+        let content = progress.content.as_deref().unwrap_or(watch);
+        match up {
+            Some(up) => {
+                let with = (content, client.worker.clock);
+                flow::pump(up, &mut sink, with, || progress.patience_up()).await.map(drop)
+            }
+            None => flow::flush(&mut sink, (content, client.worker.clock), progress.patience_up()).await,
+        }
+    };
+    both(upload, reader.answer(held, down), &progress).await.map(|served| {
+        // What the server did not read of the request it would take for the next one.
+        Served { keep: served.keep && progress.uploaded.get(), ..served }
+    })
+}
+
+/// How the content of a request is written.
+fn frames(request: &Request, asked: Asked) -> Frames {
+    match (asked, &request.content) {
+        (Asked::WebSocket, _) => Frames::Tunnel,
+        (Asked::Request, Content::Chunked(_)) => Frames::Chunks,
+        (Asked::Request, Content::Done | Content::Length(_) | Content::UntilClose) => Frames::Plain,
+    }
+}
+
+/// Reads the answer.
+struct Reader<'a> {
+    progress: &'a Progress<'a>,
+    socket: &'a Socket,
+    /// Whether the connection carried a request before.
+    reused: bool,
+    request: &'a Request,
+    asked: Asked,
+}
+
+impl Reader<'_> {
+    async fn answer<D: Answering>(&self, held: &mut Vec<u8>, down: &mut D) -> Result<Served, Broken> {
+        let client = self.progress.client;
+        loop {
+            self.readable(down).await?;
+            let step = scratch::with(|scratch| self.step(held, down, scratch))?;
+            let Step::Begun { status, content, mut keep, mut sent } = step else { continue };
+            let at = client.worker.clock.now();
+            self.progress.head_has_come();
+            if !content.is_done() {
+                let received = Cell::new(0);
+                let mut source = SocketSource::new(self.socket, content, u64::MAX, &received);
+                let with = (self.progress.answer, client.worker.clock);
+                let moved = flow::pump(&mut source, down, with, || self.progress.patience_down()).await;
+                sent += moved.map_err(midway)?;
+                keep &= !source.has_surplus();
+            }
+            return Ok(Served { status, keep, sent, at });
+        }
+    }
+
+    /// Waits for more of the answer.
+    async fn readable<D: Answering>(&self, down: &mut D) -> Result<(), Broken> {
+        std::future::poll_fn(|context| {
+            use std::task::Poll;
+            if self.socket.poll_readable(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if down.poll_gone(context).is_ready() {
+                return Poll::Ready(Err(Broken::Client(ClientFault::Gone)));
+            }
+            self.progress.answer.poll_expired(context).map(|_| Err(Broken::Server(Failure::AnswerTimeout)))
+        })
+        .await
+    }
+
+    /// Reads from the server, and sends on what has become clear, without waiting.
+    fn step<D: Answering>(
+        &self,
+        held: &mut Vec<u8>,
+        down: &mut D,
+        scratch: &mut Scratch,
+    ) -> Result<Step, Broken> {
+        let Scratch { input, output } = scratch;
+        let mut have = held.len();
+        input[..have].copy_from_slice(held);
+        let room = (have + FIRST_READ_BYTES).min(SCRATCH_BYTES);
+        match self.socket.read(&mut input[have..room]) {
+            Ok(Read::Bytes(length)) => have += length,
+            Ok(Read::Wait) => return Ok(Step::Wait),
+            Ok(Read::End) | Err(_) if self.reused && have == 0 => return Err(Broken::Raced),
+            Ok(Read::End) | Err(_) => return Err(Broken::Server(Failure::Closed)),
+        }
+        let mut bytes = &input[..have];
+        let limit = self.progress.client.listening.settings().limits.response_head_bytes.0;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(SCRATCH_BYTES - 1);
+        loop {
+            let head = match parse_response(bytes, limit, self.request.method) {
+                Ok(Parsed::Head(head)) => head,
+                Ok(Parsed::Partial) => {
+                    *held = bytes.to_vec();
+                    return Ok(Step::Wait);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "bad answer");
+                    return Err(Broken::Server(Failure::BadAnswer));
+                }
+            };
+            output.clear();
+            if !head.is_interim() {
+                held.clear();
+                return self.begin(&head, bytes, down, output);
+            }
+            write_response(&head, bytes, Onward::Stay, output);
+            down.interim(head.status, output).map_err(|Closed| Broken::Client(ClientFault::Gone))?;
+            bytes = &bytes[head.length..];
+        }
+    }
+
+    /// Sends on the head of the last answer with as much content as came with it.
+    fn begin<D: Answering>(
+        &self,
+        head: &ResponseHead,
+        bytes: &[u8],
+        down: &mut D,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Broken> {
+        let gone = |Closed| Broken::Unread;
+        let rest = &bytes[head.length..];
+        match (self.asked, head.status) {
+            (Asked::WebSocket, 101) if head.upgrade => {
+                websocket::write_accepted(head, bytes, out);
+                down.begin(200, out, Ending::More).map_err(gone)?;
+                if !rest.is_empty() {
+                    down.push(Bytes::copy_from_slice(rest), Ending::More).map_err(gone)?;
+                }
+                let sent = rest.len() as u64;
+                return Ok(Step::Begun { status: 200, content: Content::UntilClose, keep: false, sent });
+            }
+            // Success would say that the tunnel stands.
+            (Asked::WebSocket, 101 | 200..300) | (Asked::Request, 101) => {
+                return Err(Broken::Server(Failure::BadAnswer));
+            }
+            (Asked::WebSocket | Asked::Request, _) => {}
+        }
+        write_response(head, bytes, Onward::Stay, out);
+        let mut content = Content::of(head.framing);
+        let mut plain = Vec::new();
+        let taken = content.take_plain(rest, &mut plain).map_err(|_| Broken::Server(Failure::BadAnswer))?;
+        let keep = head.keep_alive && taken == rest.len();
+        let sent = (out.len() + plain.len()) as u64;
+        let ending = if content.is_done() { Ending::Last } else { Ending::More };
+        if plain.is_empty() && ending == Ending::Last {
+            down.begin(head.status, out, Ending::Last).map_err(gone)?;
+        } else {
+            down.begin(head.status, out, Ending::More).map_err(gone)?;
+            if !plain.is_empty() {
+                down.push(Bytes::from(plain), ending).map_err(gone)?;
+            }
+        }
+        Ok(Step::Begun { status: head.status, content, keep, sent })
+    }
+}

@@ -1,0 +1,293 @@
+//! Requests that have HTTP/2 on a side, from a client to whichever server answers.
+//!
+//! Owns: the order of steps, retries, and what the client is told when no server answers, as `http1::exchange` does for
+//! HTTP/1.1 on both sides. Leaves to others: how either side is spoken with (`flow`, `http1`). Invariants: a request is
+//! sent again only while nothing of an answer has reached the client, and only if the server did not work on it or
+//! repeating it is harmless; both directions move at once, neither faster than the slower side.
+
+pub(crate) mod flow;
+mod http1;
+pub(crate) mod socket;
+pub(crate) mod websocket;
+
+use std::{cell::Cell, future::Future, pin::pin, rc::Rc, task::Poll};
+
+use bytes::Bytes;
+use evenkeel_balance::{Failure, Outcome, Tried};
+use evenkeel_http1::Method;
+use evenkeel_http2::Asked;
+use evenkeel_units::Instant;
+
+use crate::{
+    access_log,
+    client::Client,
+    http1::{
+        answer::{self, Own},
+        exchange::{Broken, apology, blame, refusal},
+        request::{ClientFault, Request},
+    },
+    net::sweep::{Phase, Watch},
+    pool::{Kept, Lease, Reuse, Server, deadline},
+};
+use flow::{Answering, Ending, Fault, Patience, Source, Stopped};
+
+/// A request, where its content comes from, and where its answer goes.
+pub(crate) struct Exchange<'a, U, D> {
+    pub(crate) client: &'a Client,
+    /// The deadline of the answer.
+    pub(crate) watch: &'a Watch,
+    pub(crate) request: Request,
+    /// `None` for a request without content, or all of whose content is with its head.
+    pub(crate) up: Option<U>,
+    pub(crate) down: D,
+    pub(crate) asked: Asked,
+}
+
+impl<U: Source, D> Exchange<'_, U, D> {
+    /// Whether all of the request can be sent again.
+    fn is_whole(&self) -> bool {
+        self.up.is_none()
+    }
+}
+
+/// An answer that reached the client.
+struct Served {
+    status: u16,
+    /// Whether the server's connection may be kept.
+    keep: bool,
+    sent: u64,
+    /// When its head had come.
+    at: Instant,
+}
+
+/// Serves one request.
+pub(crate) async fn run<U: Source, D: Answering>(exchange: &mut Exchange<'_, U, D>) {
+    let pool = Rc::clone(&exchange.client.listening.settings().pool);
+    let mut tried = Tried::NONE;
+    let mut reuse = Reuse::Allowed;
+    loop {
+        let kept = match reuse {
+            Reuse::Allowed => pool.kept(exchange.request.started, &tried),
+            Reuse::Fresh => Kept::Wait,
+        };
+        let (lease, mut server) = match kept {
+            Kept::Connection(lease, server) => (lease, server),
+            Kept::Place(_) | Kept::Wait => {
+                let place = if let Kept::Place(lease) = kept { Some(lease) } else { None };
+                match Box::pin(pool.obtain(place, &mut tried, exchange.watch, reuse)).await {
+                    Ok(found) => found,
+                    Err(unserved) => {
+                        let (status, reason) = refusal(unserved);
+                        return refuse(exchange, status, reason);
+                    }
+                }
+            }
+        };
+        let broken = match http1::converse(exchange, &mut server).await {
+            Ok(served) => return finish(exchange, &served, lease, server),
+            Err(broken) => broken,
+        };
+        drop(server);
+        let may_repeat = exchange.is_whole() && exchange.request.method.is_idempotent();
+        match broken {
+            Broken::Raced if may_repeat => {
+                pool.forget_kept(lease.server);
+                reuse = Reuse::Fresh;
+                pool.tally(lease.server).retries.up();
+            }
+            Broken::Server(Failure::Closed) if may_repeat => {
+                let index = lease.server;
+                lease.end(exchange.client.worker.clock.now(), Outcome::Failed(Failure::Closed), None);
+                tried.add(index);
+                if !pool.may_retry(&tried) {
+                    return fail(exchange, broken);
+                }
+                pool.tally(index).retries.up();
+            }
+            Broken::Server(_) | Broken::Raced | Broken::Client(_) | Broken::Midway(_) | Broken::Unread => {
+                lease.end(exchange.client.worker.clock.now(), blame(broken), None);
+                return fail(exchange, broken);
+            }
+        }
+    }
+}
+
+fn finish<U, D>(exchange: &Exchange<'_, U, D>, served: &Served, lease: Lease, server: Server) {
+    let client = exchange.client;
+    let now = client.worker.clock.now();
+    let tally = client.listening.tally();
+    tally.answered(served.status);
+    tally.took.record(now.since(exchange.request.started));
+    if exchange.request.line.is_some() {
+        client.log(&access_log::Event {
+            id: &client.worker.next_id(),
+            request: Some(&exchange.request),
+            status: Some(served.status),
+            sent_bytes: served.sent,
+            server: Some(lease.name()),
+            end: "done",
+            queued: server.queued,
+            connected: server.connected,
+            answered: Some(served.at.since(exchange.request.started)),
+            total: now.since(exchange.request.started),
+        });
+    }
+    lease.end(now, Outcome::of_status(served.status), served.keep.then_some(server.socket));
+}
+
+fn fail<U, D: Answering>(exchange: &mut Exchange<'_, U, D>, broken: Broken) {
+    match broken {
+        Broken::Server(failure) => {
+            let (status, reason) = apology(failure);
+            refuse(exchange, status, reason);
+        }
+        Broken::Raced => {
+            let (status, reason) = apology(Failure::Closed);
+            refuse(exchange, status, reason);
+        }
+        Broken::Client(fault) => {
+            if let Some(status) = fault.status() {
+                refuse(exchange, status, &fault.reason());
+            }
+        }
+        Broken::Midway(_) | Broken::Unread => exchange.down.cut(),
+    }
+}
+
+/// Answers the request ourselves, unless an answer has begun, which is cut then.
+fn refuse<U, D: Answering>(exchange: &mut Exchange<'_, U, D>, status: u16, reason: &str) {
+    if exchange.down.has_begun() {
+        return exchange.down.cut();
+    }
+    let client = exchange.client;
+    let own = Own { status, reason, head_only: exchange.request.method == Method::Head };
+    let id = send_own(client, &mut exchange.down, &own);
+    let total = client.worker.clock.now().since(exchange.request.started);
+    client.listening.tally().took.record(total);
+    client.log(&access_log::Event::refused(&id, Some(&exchange.request), status, reason, total));
+}
+
+/// Answers a request whose head was refused.
+pub(crate) fn refuse_unread(client: &Client, down: &mut impl Answering, status: u16, reason: &str) {
+    let id = send_own(client, down, &Own { status, reason, head_only: false });
+    client.log(&access_log::Event::refused(&id, None, status, reason, std::time::Duration::ZERO));
+}
+
+/// Sends an answer of our own; its request id.
+fn send_own(client: &Client, down: &mut impl Answering, own: &Own<'_>) -> String {
+    let id = client.worker.next_id();
+    let tally = client.listening.tally();
+    tally.answered(own.status);
+    tally.refused(own.status);
+    let text = answer::text(own, &id);
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    // A client that has gone needs no answer.
+    let _ = if body.is_empty() {
+        down.begin(own.status, head.as_bytes(), Ending::Last)
+    } else {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        down.begin(own.status, head.as_bytes(), Ending::More).and_then(|()| down.push(body, Ending::Last))
+    };
+    id
+}
+
+/// How far both directions of an exchange are, as far as one needs to know of the other.
+struct Progress<'a> {
+    client: &'a Client,
+    /// The deadline of the answer.
+    answer: &'a Watch,
+    /// The deadline of the request's content; `None` when it has none.
+    content: Option<Rc<Watch>>,
+    /// Whether all of the request has gone to the server.
+    uploaded: Cell<bool>,
+    /// Whether the head of the answer has come.
+    head_came: Cell<bool>,
+}
+
+impl<'a> Progress<'a> {
+    fn new(client: &'a Client, answer: &'a Watch, has_content: bool) -> Self {
+        let content = has_content.then(|| client.worker.sweep.watch());
+        Self { client, answer, content, uploaded: Cell::new(!has_content), head_came: Cell::new(false) }
+    }
+
+    /// The wait for the answer's head begins when the request has gone.
+    fn expect_head(&self) {
+        let deadlines = self.client.listening.settings().deadlines;
+        self.answer.set(Phase::Busy, deadline(self.client.worker.clock.now(), deadlines.server_head));
+    }
+
+    fn all_uploaded(&self) {
+        self.uploaded.set(true);
+        if !self.head_came.get() {
+            self.expect_head();
+        }
+    }
+
+    /// An answer that begins before the request has ended begins a conversation, in which either side may be silent for
+    /// as long as in a tunnel.
+    fn head_has_come(&self) {
+        self.head_came.set(true);
+        if let (Some(content), false) = (&self.content, self.uploaded.get()) {
+            let silence = self.client.listening.settings().deadlines.tunnel_idle;
+            content.set(Phase::Busy, deadline(self.client.worker.clock.now(), silence));
+        }
+    }
+
+    fn is_conversation(&self) -> bool {
+        self.head_came.get() && !self.uploaded.get()
+    }
+
+    fn patience_up(&self) -> Patience {
+        let deadlines = self.client.listening.settings().deadlines;
+        let source = if self.head_came.get() { deadlines.tunnel_idle } else { deadlines.client_body_idle };
+        Patience { source, sink: deadlines.server_body_idle }
+    }
+
+    fn patience_down(&self) -> Patience {
+        let deadlines = self.client.listening.settings().deadlines;
+        let source = if self.is_conversation() { deadlines.tunnel_idle } else { deadlines.server_body_idle };
+        Patience { source, sink: deadlines.client_write_idle }
+    }
+}
+
+/// Runs both directions until the answer is whole or either side has failed.
+async fn both<T>(
+    upload: impl Future<Output = Result<(), Stopped>>,
+    answer: impl Future<Output = Result<T, Broken>>,
+    progress: &Progress<'_>,
+) -> Result<T, Broken> {
+    let (mut upload, mut answer) = (pin!(upload), pin!(answer));
+    std::future::poll_fn(|context| {
+        if !progress.uploaded.get()
+            && let Poll::Ready(ended) = upload.as_mut().poll(context)
+        {
+            match ended {
+                // A server that takes no more may have answered before.
+                Ok(()) | Err(Stopped::Sink) => progress.all_uploaded(),
+                Err(Stopped::Source(fault)) => return Poll::Ready(Err(Broken::Client(client_fault(fault)))),
+                Err(Stopped::SourceIdle) => return Poll::Ready(Err(Broken::Client(ClientFault::Timeout))),
+                Err(Stopped::SinkIdle) => return Poll::Ready(Err(Broken::Server(Failure::AnswerTimeout))),
+            }
+        }
+        answer.as_mut().poll(context)
+    })
+    .await
+}
+
+const fn client_fault(fault: Fault) -> ClientFault {
+    match fault {
+        Fault::Closed => ClientFault::Gone,
+        Fault::Malformed(error) => ClientFault::Chunk(error),
+        Fault::TooLarge => ClientFault::TooLarge,
+    }
+}
+
+/// What a stop in the middle of an answer means.
+const fn midway(stopped: Stopped) -> Broken {
+    match stopped {
+        Stopped::Source(Fault::Closed) => Broken::Midway(Failure::Closed),
+        Stopped::Source(Fault::Malformed(_) | Fault::TooLarge) => Broken::Midway(Failure::BadAnswer),
+        Stopped::SourceIdle => Broken::Midway(Failure::AnswerTimeout),
+        Stopped::Sink | Stopped::SinkIdle => Broken::Unread,
+    }
+}

@@ -1,0 +1,181 @@
+//! One request of an HTTP/2 client: a stream (RFC 9113 §8.1).
+//!
+//! Owns: how a request is taken from a stream and an answer put on it. Leaves to others: who answers (`forward`).
+//! Invariants: a request that is malformed reaches no server; a stream that cannot be answered whole is reset, so that a
+//! cut answer never passes for a whole one.
+
+use std::{
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use evenkeel_http1::{Parsed, parse_request};
+use evenkeel_http2::{Asked, Body};
+use h2::{Reason, RecvStream, server::SendResponse};
+use http::HeaderMap;
+
+use crate::{
+    client::Client,
+    forward::{
+        self, Exchange,
+        flow::{Answering, Closed, Ending, Sink, StreamSink, StreamSource},
+    },
+    http1::request::{self, ClientFault, Request},
+    http2::{Shared, fields},
+    net::{scratch, sweep::Watch},
+};
+
+/// Serves one request.
+pub(crate) async fn serve(
+    shared: Rc<Shared>,
+    watch: Rc<Watch>,
+    request: http::Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+) {
+    let (parts, content) = request.into_parts();
+    let body = if content.is_end_stream() { Body::None } else { Body::Follows };
+    let client = shared.client();
+    let mut down = Down { shared: &shared, respond, stream: None };
+    match take(client, &parts, body) {
+        Ok(taken) => {
+            let limit = client.listening.settings().limits.request_body_bytes.0;
+            let up = match body {
+                Body::None => None,
+                Body::Follows => Some(StreamSource::new(content, limit)),
+            };
+            let mut exchange =
+                Exchange { client, watch: &watch, request: taken.request, up, down, asked: taken.asked };
+            forward::run(&mut exchange).await;
+        }
+        Err(Refused::Malformed) => {
+            shared.line.reset_by_us();
+            down.respond.send_reset(Reason::PROTOCOL_ERROR);
+        }
+        Err(Refused::Status(status, reason)) => forward::refuse_unread(client, &mut down, status, &reason),
+    }
+    shared.end(watch);
+}
+
+/// A request out of a stream.
+struct Taken {
+    request: Request,
+    asked: Asked,
+}
+
+/// Why there is none.
+enum Refused {
+    /// What came is no request.
+    Malformed,
+    /// It is answered with this status, for this reason.
+    Status(u16, String),
+}
+
+/// Reads the head as the text that it would have been in HTTP/1.1, so that one set of rules holds for both.
+fn take(client: &Client, parts: &http::request::Parts, body: Body) -> Result<Taken, Refused> {
+    let mut text = scratch::take();
+    let taken = take_text(client, parts, body, &mut text);
+    scratch::give(text);
+    taken
+}
+
+fn take_text(
+    client: &Client,
+    parts: &http::request::Parts,
+    body: Body,
+    text: &mut Vec<u8>,
+) -> Result<Taken, Refused> {
+    let is_connect = parts.method == http::Method::CONNECT;
+    let key =
+        if is_connect { forward::websocket::key(&client.worker) } else { [0; forward::websocket::KEY_BYTES] };
+    let written =
+        fields::write_request_text(parts, body, &key, text).map_err(|error| match error.status() {
+            Some(status) => Refused::Status(status, error.to_string()),
+            None => Refused::Malformed,
+        })?;
+    let refused = |error: ClientFault| Refused::Status(error.status().unwrap_or(400), error.reason());
+    // The text may be longer than what the client sent, for it spells out what HTTP/2 only implies.
+    let head =
+        match parse_request(text, client.head_limit()).map_err(|error| refused(ClientFault::Head(error)))? {
+            Parsed::Head(head) => head,
+            Parsed::Partial => return Err(Refused::Malformed),
+        };
+    let request = request::prepare(client, &head, text).map_err(refused)?;
+    Ok(Taken { request, asked: written.asked })
+}
+
+/// The client's side of an answer.
+pub(crate) struct Down<'a> {
+    shared: &'a Shared,
+    respond: SendResponse<Bytes>,
+    stream: Option<StreamSink>,
+}
+
+impl Down<'_> {
+    fn stream(&mut self) -> Result<&mut StreamSink, Closed> {
+        self.stream.as_mut().ok_or(Closed)
+    }
+
+    fn reset(&mut self, reason: Reason) {
+        match &mut self.stream {
+            Some(stream) => stream.reset(reason),
+            None => self.respond.send_reset(reason),
+        }
+    }
+}
+
+impl Sink for Down<'_> {
+    fn poll_room(&mut self, context: &mut Context<'_>, want: usize) -> Poll<Result<usize, Closed>> {
+        self.stream()?.poll_room(context, want)
+    }
+
+    fn release_room(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.release_room();
+        }
+    }
+
+    fn push(&mut self, bytes: Bytes, ending: Ending) -> Result<(), Closed> {
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.shared.line.tell_guard(|guard| guard.sent(length));
+        self.stream()?.push(bytes, ending)
+    }
+
+    fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Closed> {
+        self.stream()?.finish(trailers)
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.stream {
+            Some(stream) => stream.poll_gone(context),
+            None => self.respond.poll_reset(context).map(drop),
+        }
+    }
+}
+
+impl Answering for Down<'_> {
+    fn interim(&mut self, status: u16, text: &[u8]) -> Result<(), Closed> {
+        let response = fields::answer(status, text).ok_or(Closed)?;
+        self.respond.send_informational(response).map_err(|_| Closed)
+    }
+
+    fn begin(&mut self, status: u16, text: &[u8], ending: Ending) -> Result<(), Closed> {
+        let response = fields::answer(status, text).ok_or(Closed)?;
+        let stream = self.respond.send_response(response, ending == Ending::Last).map_err(|_| Closed)?;
+        self.stream = Some(StreamSink::new(stream));
+        self.shared.line.tell_guard(evenkeel_http2::Guard::answered);
+        Ok(())
+    }
+
+    fn has_begun(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    fn cut(&mut self) {
+        self.reset(Reason::INTERNAL_ERROR);
+    }
+}
