@@ -3,9 +3,10 @@
 //! Owns: what every protocol needs of a connection: its socket, its deadline, where it came from. Leaves to others:
 //! what is read from it (`http1`, `tcp`). Invariant: a connection is counted from its first moment to its last.
 
-use std::{net::SocketAddr, rc::Rc};
-
-use tokio::net::TcpStream;
+use std::{
+    net::{SocketAddr, TcpStream},
+    rc::Rc,
+};
 
 use crate::{
     access_log,
@@ -39,7 +40,7 @@ impl Client {
         let watch = worker.sweep.watch();
         listening.opened();
         let address = from.ip().to_canonical().to_string().into();
-        Self { worker, listening, socket: Socket::new(stream), watch, from, address, carry: Vec::new() }
+        Self { worker, listening, socket: Socket::accepted(stream), watch, from, address, carry: Vec::new() }
     }
 
     /// Most bytes of a request's head; always leaves room in the scratch buffer for what follows it.

@@ -24,6 +24,7 @@ use crate::{
     clock::Clock,
     listening::{Listening, Settings},
     net::{
+        reactor::Reactor,
         splice::Pipe,
         sweep::{SWEEP_INTERVAL, Sweep},
     },
@@ -108,6 +109,10 @@ impl Worker {
     }
 
     async fn run(self: Rc<Self>, mut orders: mpsc::UnboundedReceiver<Order>) {
+        match Reactor::start() {
+            Ok(reactor) => drop(tokio::task::spawn_local(self.clone().mind(reactor))),
+            Err(error) => return tracing::error!(index = self.index, %error, "a worker could not start"),
+        }
         tokio::task::spawn_local(Rc::clone(&self).keep_time());
         while let Some(order) = orders.recv().await {
             match order {
@@ -119,6 +124,11 @@ impl Worker {
                 Order::Drain(patience) => return self.drain(patience).await,
             }
         }
+    }
+
+    async fn mind(self: Rc<Self>, reactor: Reactor) {
+        let error = reactor.run().await;
+        tracing::error!(index = self.index, %error, "a worker can no longer see what its connections do");
     }
 
     async fn keep_time(self: Rc<Self>) {

@@ -3,6 +3,7 @@
 //! Owns: every system call on a connection, with as few of them as it can be used with. Leaves to others: what the
 //! bytes mean. Invariant: a connection at rest holds no buffer.
 
+pub(crate) mod reactor;
 pub(crate) mod scratch;
 pub(crate) mod socket;
 pub(crate) mod splice;

@@ -6,11 +6,9 @@
 use std::{
     cell::{RefCell, RefMut},
     io,
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     task::{Context, Poll},
 };
-
-use tokio::net::TcpStream;
 
 use crate::{
     net::{
@@ -40,9 +38,9 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// A connection that was accepted or made.
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { wire: Wire::new(stream), session: None }
+    /// A connection that was accepted.
+    pub(crate) fn accepted(stream: TcpStream) -> Self {
+        Self { wire: Wire::accepted(stream), session: None }
     }
 
     /// Connects to `address`.

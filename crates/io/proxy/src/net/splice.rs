@@ -11,7 +11,6 @@ use std::{
 };
 
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
-use tokio::io::Interest;
 
 use crate::{
     net::{
@@ -101,18 +100,14 @@ impl Pipe {
     /// Takes from the sender what has come; 0 at its end.
     pub(crate) fn fill(&mut self, from: &Wire, most: usize) -> io::Result<usize> {
         let room = most.min(usize::try_from(PIPE_BYTES).unwrap_or_default());
-        let stream = from.stream();
-        let came =
-            stream.try_io(Interest::READABLE, || move_bytes(stream.as_fd(), self.into.as_fd(), room))?;
+        let came = from.receive(|stream| move_bytes(stream, self.into.as_fd(), room))?;
         self.held += came;
         Ok(came)
     }
 
     /// Gives the receiver what it has room for.
     pub(crate) fn empty(&mut self, to: &Wire) -> io::Result<usize> {
-        let stream = to.stream();
-        let went =
-            stream.try_io(Interest::WRITABLE, || move_bytes(self.out.as_fd(), stream.as_fd(), self.held))?;
+        let went = to.send(|stream| move_bytes(self.out.as_fd(), stream, self.held))?;
         self.held -= went;
         Ok(went)
     }
