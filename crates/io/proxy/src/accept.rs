@@ -79,7 +79,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, listening: Rc<Listening>, socket:
     while let Ok((stream, from)) = listener.accept() {
         start(&worker, &listening, stream, from);
     }
-    worker.sweep.end_idle();
+    worker.end_idle();
 }
 
 /// A listening socket of this worker.
@@ -131,7 +131,7 @@ fn start(worker: &Rc<Worker>, listening: &Rc<Listening>, stream: TcpStream, from
         return drop(tokio::task::spawn_local(tls::accept::serve(client, Arc::clone(front))));
     }
     match settings.mode {
-        Mode::Http => drop(tokio::task::spawn_local(http1::serve(client))),
+        Mode::Http => drop(tokio::task::spawn_local(http1::begin(client))),
         Mode::Tcp => drop(tokio::task::spawn_local(tcp::serve(client))),
     }
 }

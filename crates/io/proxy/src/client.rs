@@ -43,6 +43,20 @@ impl Client {
         Self { worker, listening, socket: Socket::accepted(stream), watch, from, address, carry: Vec::new() }
     }
 
+    /// The same client without what only a request needs.
+    pub(crate) fn at_rest(mut self) -> Self {
+        debug_assert!(self.carry.is_empty(), "who has sent something is not at rest");
+        self.carry = Vec::new();
+        self.watch = Rc::clone(&self.worker.no_watch);
+        self
+    }
+
+    /// The same client with what a request needs.
+    pub(crate) fn roused(mut self) -> Self {
+        self.watch = self.worker.sweep.watch();
+        self
+    }
+
     /// Most bytes of a request's head; always leaves room in the scratch buffer for what follows it.
     pub(crate) fn head_limit(&self) -> usize {
         let limit = self.listening.settings().limits.request_head_bytes.0;

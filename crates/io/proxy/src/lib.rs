@@ -15,6 +15,7 @@ mod http1;
 mod http2;
 mod latency;
 mod listening;
+mod lot;
 mod net;
 mod plan;
 mod pool;

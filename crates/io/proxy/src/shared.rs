@@ -51,6 +51,8 @@ pub(crate) const OWN_STATUSES: [u16; 10] = [400, 408, 413, 414, 431, 501, 502, 5
 pub(crate) struct ListenerTally {
     pub(crate) accepted: Count,
     pub(crate) active: Count,
+    /// Of these, those at rest (`lot`).
+    pub(crate) resting: Count,
     /// Answers by the first digit of their status, 1 to 5.
     pub(crate) answers: [Count; 5],
     /// Answers of our own, as [`OWN_STATUSES`].

@@ -21,12 +21,15 @@ use tokio::{
 
 use crate::{
     accept,
+    client::Client,
     clock::Clock,
+    http1,
     listening::{Listening, Settings},
+    lot::{Lot, Wait},
     net::{
         reactor::Reactor,
         splice::Pipe,
-        sweep::{SWEEP_INTERVAL, Sweep},
+        sweep::{SWEEP_INTERVAL, Sweep, Watch},
     },
     plan::{Plan, PlannedListener},
     pool::PoolState,
@@ -51,6 +54,11 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) clock: Clock,
     pub(crate) sweep: Sweep,
+    pub(crate) lot: Lot,
+    /// What clients at rest have in the place of a watch.
+    pub(crate) no_watch: Rc<Watch>,
+    /// Tasks that wait for the first byte of a request.
+    pub(crate) waiting: Cell<usize>,
     count: NonZeroUsize,
     seed: u64,
     ids: Cell<u64>,
@@ -96,6 +104,9 @@ impl Worker {
             index,
             clock,
             sweep: Sweep::default(),
+            lot: Lot::default(),
+            no_watch: Watch::idle(),
+            waiting: Cell::new(0),
             count,
             seed,
             ids: Cell::new(0),
@@ -126,9 +137,17 @@ impl Worker {
         }
     }
 
-    async fn mind(self: Rc<Self>, reactor: Reactor) {
-        let error = reactor.run().await;
-        tracing::error!(index = self.index, %error, "a worker can no longer see what its connections do");
+    async fn mind(self: Rc<Self>, mut reactor: Reactor) {
+        let call = |key| {
+            if let Some((client, wait)) = self.lot.take(key) {
+                rouse(client, wait);
+            }
+        };
+        loop {
+            let Err(error) = reactor.turn(call).await else { continue };
+            tracing::error!(index = self.index, %error, "a worker cannot see what its connections do");
+            tokio::time::sleep(SWEEP_INTERVAL).await;
+        }
     }
 
     async fn keep_time(self: Rc<Self>) {
@@ -137,7 +156,9 @@ impl Worker {
         loop {
             for _ in 0..SWEEPS_PER_TICK {
                 interval.tick().await;
-                self.sweep.walk(self.clock.now());
+                let now = self.clock.now();
+                self.sweep.walk(now);
+                self.lot.walk(now, rouse);
             }
             self.tick(self.clock.now());
         }
@@ -216,7 +237,7 @@ impl Worker {
         // Lets the accept loops empty their queues before the clients are counted.
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;
-        self.sweep.end_idle();
+        self.end_idle();
         let left = async {
             while self.clients.get() > 0 {
                 self.changed.notified().await;
@@ -236,6 +257,13 @@ impl Worker {
         let count = self.ids.get();
         self.ids.set(count + 1);
         format!("{:012x}-{:x}-{count:x}", self.seed & 0xffff_ffff_ffff, self.index)
+    }
+
+    /// Ends every wait for a next request at listeners that drain.
+    pub(crate) fn end_idle(&self) {
+        self.sweep.end_idle();
+        // Where there are many at rest, the sweeps to come see to the others.
+        self.lot.walk(self.clock.now(), rouse);
     }
 
     /// A client came.
@@ -271,4 +299,9 @@ impl Worker {
             pipes.push(pipe);
         }
     }
+}
+
+/// Serves a client again that was at rest.
+fn rouse(client: Client, wait: Wait) {
+    tokio::task::spawn_local(http1::serve(client.roused(), wait));
 }

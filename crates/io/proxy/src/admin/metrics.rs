@@ -15,6 +15,10 @@ const UP: Family = Family::gauge("evenkeel_up", "1 while the data plane takes cl
 const UPTIME: Family = Family::gauge("evenkeel_uptime_seconds", "How long the data plane has run.");
 const ACCEPTED: Family = Family::counter("evenkeel_client_connections_total", "Client connections accepted.");
 const CLIENTS: Family = Family::gauge("evenkeel_client_connections", "Client connections open.");
+const RESTING: Family = Family::gauge(
+    "evenkeel_client_connections_resting",
+    "Client connections between two requests that hold no task and no buffer.",
+);
 const ANSWERS: Family =
     Family::counter("evenkeel_responses_total", "Answers to clients, by the first digit of the status.");
 const OWN: Family = Family::counter("evenkeel_own_responses_total", "Answers given without a server.");
@@ -65,6 +69,10 @@ fn listeners(plan: &Plan, out: &mut Exposition) {
     let mut family = out.family(CLIENTS);
     for listener in listeners() {
         family.sample(&[("listener", &listener.name)], listener.sum(|tally| &tally.active));
+    }
+    let mut family = out.family(RESTING);
+    for listener in listeners() {
+        family.sample(&[("listener", &listener.name)], listener.sum(|tally| &tally.resting));
     }
     let mut family = out.family(ANSWERS);
     for listener in listeners() {

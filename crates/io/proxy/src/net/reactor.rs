@@ -62,9 +62,14 @@ struct Slot {
     /// Tells events of this descriptor from those of an earlier one in the same slot.
     generation: u32,
     bits: u8,
+    /// The key to report when something can be read, instead of waking a reader; [`NO_KEY`] when nobody asked for that.
+    key: u32,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
+
+/// No key: there are never so many.
+const NO_KEY: u32 = u32::MAX;
 
 /// All slots of this thread.
 #[derive(Debug)]
@@ -75,7 +80,8 @@ struct Slots {
 }
 
 thread_local! {
-    static SLOTS: RefCell<Slots> = const { RefCell::new(Slots { epoll: None, slots: Vec::new(), free: Vec::new() }) };
+    static SLOTS: RefCell<Slots> =
+        const { RefCell::new(Slots { epoll: None, slots: Vec::new(), free: Vec::new() }) };
 }
 
 /// A descriptor's place among the slots of the thread on which it was made; it must be given up there too.
@@ -91,7 +97,8 @@ impl Place {
                 index
             }
             None => {
-                all.slots.push(Slot { generation: 0, bits: known.bits(), reader: None, writer: None });
+                let bits = known.bits();
+                all.slots.push(Slot { generation: 0, bits, key: NO_KEY, reader: None, writer: None });
                 u32::try_from(all.slots.len() - 1).expect("a process has fewer than 2^32 descriptors")
             }
         });
@@ -133,6 +140,11 @@ impl Place {
         self.bits() & (READABLE | WATCHED) == WATCHED
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.bits() & WATCHED != 0
+    }
+
     /// All that had come was read.
     pub(crate) fn read_all(&self) {
         self.clear(READABLE);
@@ -141,6 +153,24 @@ impl Place {
     /// All room was used.
     pub(crate) fn filled(&self) {
         self.clear(WRITABLE);
+    }
+
+    /// Asks for `key` to be reported once when there may be something to read, so that no task need wait for it; whether
+    /// that was granted, which it is not when there may be something already.
+    pub(crate) fn call(&self, descriptor: impl AsFd, key: u32) -> bool {
+        let waiting = SLOTS.with_borrow_mut(|all| {
+            let Slots { epoll, slots, .. } = all;
+            let slot = &mut slots[self.0 as usize];
+            if slot.bits & (READABLE | WATCHED) == 0 {
+                slot.watch(epoll.as_ref(), descriptor, self.0);
+            }
+            if slot.bits & READABLE != 0 {
+                return None;
+            }
+            slot.key = key;
+            Some((slot.reader.take(), slot.writer.take()))
+        });
+        waiting.is_some()
     }
 
     /// Whether there may be something to read; if not, the task is woken when there is.
@@ -185,6 +215,7 @@ impl Drop for Place {
             all.free.push(self.0);
             let slot = &mut all.slots[self.0 as usize];
             slot.generation = slot.generation.wrapping_add(1);
+            slot.key = NO_KEY;
             (slot.reader.take(), slot.writer.take())
         });
         // Outside of the slots, for a waker may be the last that holds a task, and that may hold a place.
@@ -207,8 +238,8 @@ impl Slot {
         }
     }
 
-    /// Takes in what epoll reports.
-    fn happened(&mut self, events: EventFlags) {
+    /// Takes in what epoll reports; the key of who is to be called, if any.
+    fn happened(&mut self, events: EventFlags) -> Option<u32> {
         let failed = EventFlags::HUP | EventFlags::ERR;
         if events.intersects(EventFlags::IN | EventFlags::RDHUP | failed) {
             self.bits |= READABLE;
@@ -225,6 +256,8 @@ impl Slot {
         if events.intersects(EventFlags::RDHUP | failed) {
             self.bits |= ENDED;
         }
+        let called = self.key != NO_KEY && self.bits & READABLE != 0;
+        called.then(|| std::mem::replace(&mut self.key, NO_KEY))
     }
 }
 
@@ -232,6 +265,7 @@ impl Slot {
 pub(crate) struct Reactor {
     epoll: AsyncFd<OwnedFd>,
     events: Vec<Event>,
+    called: Vec<u32>,
 }
 
 impl Reactor {
@@ -250,20 +284,14 @@ impl Reactor {
             reason = "what its successor asks its caller to uphold, an owned descriptor upholds"
         )]
         let epoll = AsyncFd::with_interest(epoll, Interest::READABLE)?;
-        Ok(Self { epoll, events: Vec::with_capacity(EVENTS) })
+        Ok(Self { epoll, events: Vec::with_capacity(EVENTS), called: Vec::new() })
     }
 
-    /// Wakes whoever waited for what has happened, for ever.
-    pub(crate) async fn run(mut self) -> io::Error {
-        loop {
-            if let Err(error) = self.turn().await {
-                return error;
-            }
-        }
-    }
-
-    /// Waits until something has happened, and takes it in.
-    async fn turn(&mut self) -> io::Result<()> {
+    /// Waits until something has happened, wakes who waited for it, and hands the keys of those to be called to `call`.
+    ///
+    /// # Errors
+    /// When nothing can be known any more.
+    pub(crate) async fn turn(&mut self, call: impl FnMut(u32)) -> io::Result<()> {
         let mut guard = self.epoll.readable().await?;
         self.events.clear();
         match epoll::wait(
@@ -282,13 +310,13 @@ impl Reactor {
             for event in &self.events {
                 let (data, flags) = (event.data.u64(), event.flags);
                 let (generation, index) = ((data >> 32) as u32, data as u32);
-                if let Some(slot) =
-                    all.slots.get_mut(index as usize).filter(|slot| slot.generation == generation)
-                {
-                    slot.happened(flags);
+                let slot = all.slots.get_mut(index as usize);
+                if let Some(slot) = slot.filter(|slot| slot.generation == generation) {
+                    self.called.extend(slot.happened(flags));
                 }
             }
         });
+        self.called.drain(..).for_each(call);
         if more {
             tokio::task::yield_now().await;
         }

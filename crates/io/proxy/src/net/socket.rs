@@ -98,6 +98,17 @@ impl Socket {
         }
     }
 
+    /// Asks for `key` to be called by this thread's reactor when something comes or the connection ends, so that no task
+    /// need wait; whether that was granted, which it is not when something may be there already.
+    pub(crate) fn call(&self, key: u32) -> bool {
+        self.is_silent() && self.wire.call(key)
+    }
+
+    /// Whether something has come by now that was not read; asks the kernel.
+    pub(crate) fn has_more(&self) -> bool {
+        self.wire.has_more()
+    }
+
     /// Whether there may be something to read, or the end; if not, the task is woken when there is.
     pub(crate) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
         match self.session() {

@@ -46,6 +46,16 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// A watch without a deadline, which no sweep sees.
+    pub(crate) fn idle() -> Rc<Self> {
+        Rc::new(Self {
+            deadline: Cell::new(NEVER),
+            phase: Cell::new(Phase::Busy),
+            expired: Cell::new(false),
+            waker: RefCell::new(None),
+        })
+    }
+
     /// From now on the connection waits until `deadline`.
     pub(crate) fn set(&self, phase: Phase, deadline: Instant) {
         self.phase.set(phase);
@@ -96,12 +106,7 @@ pub(crate) struct Sweep(RefCell<Vec<Rc<Watch>>>);
 impl Sweep {
     /// A watch for a new connection, without a deadline yet.
     pub(crate) fn watch(&self) -> Rc<Watch> {
-        let watch = Rc::new(Watch {
-            deadline: Cell::new(NEVER),
-            phase: Cell::new(Phase::Busy),
-            expired: Cell::new(false),
-            waker: RefCell::new(None),
-        });
+        let watch = Watch::idle();
         self.0.borrow_mut().push(Rc::clone(&watch));
         watch
     }

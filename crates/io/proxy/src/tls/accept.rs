@@ -48,7 +48,7 @@ pub(crate) async fn serve(mut client: Client, front: Arc<Front>) {
         client.socket.session().is_some_and(|session| session.common().alpn_protocol() == Some(HTTP2));
     match settings.mode {
         Mode::Http if chosen_http2 => drop(tokio::task::spawn_local(http2::serve(client))),
-        Mode::Http => drop(tokio::task::spawn_local(http1::serve(client))),
+        Mode::Http => drop(tokio::task::spawn_local(http1::begin(client))),
         Mode::Tcp => drop(tokio::task::spawn_local(tcp::serve(client))),
     }
 }
