@@ -16,7 +16,7 @@ use crate::{
     access_log::AccessLog,
     pool::PoolState,
     shared::{ListenerShared, ListenerTally},
-    tls::front::Front,
+    tls::{front::Front, passing::Passing},
     worker::Worker,
 };
 
@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) http2: Http2,
     pub(crate) pool: Rc<PoolState>,
     pub(crate) tls: Option<Arc<Front>>,
+    /// Other pools, by the name that a TLS client asks for.
+    pub(crate) passing: Option<Passing>,
     pub(crate) limits: Limits,
     pub(crate) deadlines: Deadlines,
     pub(crate) access_log: Option<AccessLog>,

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use evenkeel_config::balancer::Listener;
 use evenkeel_units::Instant;
 use tokio::{
     runtime::{Builder, LocalOptions},
@@ -33,6 +34,7 @@ use crate::{
     },
     plan::{Plan, PlannedListener},
     pool::PoolState,
+    tls::passing::Passing,
 };
 
 /// Pools are told the time on every fourth sweep: five times a second.
@@ -194,7 +196,12 @@ impl Worker {
         let limit = usize::try_from(plan.config.limits().max_clients.get()).unwrap_or(usize::MAX);
         self.max_clients.set(limit.div_ceil(self.count.get()));
         self.changed.notify_waiters();
-        let listeners = plan.listeners.iter().map(|planned| self.listen(plan, planned, &pools)).collect();
+        let listeners = plan
+            .listeners
+            .iter()
+            .zip(plan.config.listeners())
+            .map(|both| self.listen(plan, both, &pools))
+            .collect();
         for gone in self.listeners.replace(listeners) {
             if !plan.listeners.iter().any(|planned| Arc::ptr_eq(&planned.shared, &gone.shared)) {
                 gone.drain();
@@ -205,7 +212,7 @@ impl Worker {
     fn listen(
         self: &Rc<Self>,
         plan: &Plan,
-        planned: &PlannedListener,
+        (planned, listener): (&PlannedListener, &Listener),
         pools: &[Rc<PoolState>],
     ) -> Rc<Listening> {
         let settings = Settings {
@@ -213,6 +220,7 @@ impl Worker {
             http2: planned.http2,
             pool: Rc::clone(&pools[planned.pool.position()]),
             tls: planned.tls.clone(),
+            passing: Passing::new(listener, pools),
             limits: *plan.config.limits(),
             deadlines: *plan.config.deadlines(),
             access_log: plan.access_log.clone(),

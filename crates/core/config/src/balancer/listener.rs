@@ -6,9 +6,10 @@ use alloc::{borrow::ToOwned as _, string::String, vec::Vec};
 use core::net::SocketAddr;
 
 use super::{
-    Claims, ListenerTls, PoolIndex, listen_address,
+    Claims, ListenerTls, PoolIndex, SniRule, UnknownName, listen_address,
     pool::PoolDraft,
     ranges,
+    sni::{self, SniDraft},
     tls::{LISTENER_TLS_KEYS, listener_tls},
     unique_name,
 };
@@ -33,6 +34,10 @@ pub struct Listener {
     pub pool: PoolIndex,
     /// What is encrypted with its clients; `None` for nothing.
     pub tls: Option<ListenerTls>,
+    /// Other pools, by the name that a TLS client asks for; only in mode `tcp` without `tls`.
+    pub sni: Vec<SniRule>,
+    /// What becomes of clients that ask for no name of `sni`.
+    pub sni_otherwise: UnknownName,
 }
 
 /// The place of a listener in its configuration.
@@ -65,7 +70,7 @@ pub enum Mode {
     Tcp,
 }
 
-const LISTENER_KEYS: &[&str] = &["name", "bind", "mode", "http2", "pool", "tls"];
+const LISTENER_KEYS: &[&str] = &["name", "bind", "mode", "http2", "pool", "tls", "sni", "sni_otherwise"];
 
 /// A listener whose pool is not resolved yet.
 pub(super) struct ListenerDraft<'a> {
@@ -75,19 +80,26 @@ pub(super) struct ListenerDraft<'a> {
     http2: Option<Http2>,
     pub(super) pool: Option<(Field<'a>, String)>,
     tls: Option<Option<ListenerTls>>,
+    pub(super) sni: Option<Vec<SniDraft<'a>>>,
+    sni_otherwise: Option<UnknownName>,
 }
 
 pub(super) fn listeners<'a>(top: &Section<'a>, admin: Option<(SocketAddr, usize)>) -> Vec<ListenerDraft<'a>> {
     let mut names = Claims(Vec::new());
     let mut addresses = Claims(admin.into_iter().filter(|(address, _)| address.port() != 0).collect());
     let sections = top.sections("listener", LISTENER_KEYS, ranges::MAX_LISTENERS, "[[listener]]");
-    let draft = |section: Section<'a>| ListenerDraft {
-        name: unique_name(&section, &mut names, "name = \"web\""),
-        bind: bind(&section, &mut addresses),
-        mode: mode(&section),
-        http2: http2(&section),
-        pool: pool_name(&section),
-        tls: section.optional_section("tls", LISTENER_TLS_KEYS, listener_tls),
+    let draft = |section: Section<'a>| {
+        let mode = mode(&section);
+        ListenerDraft {
+            name: unique_name(&section, &mut names, "name = \"web\""),
+            bind: bind(&section, &mut addresses),
+            mode,
+            http2: http2(&section),
+            pool: pool_name(&section),
+            tls: section.optional_section("tls", LISTENER_TLS_KEYS, listener_tls),
+            sni: sni::rules(&section, mode),
+            sni_otherwise: sni::otherwise(&section),
+        }
     };
     sections.into_iter().map(draft).collect()
 }
@@ -123,7 +135,7 @@ fn http2(section: &Section<'_>) -> Option<Http2> {
     }
 }
 
-fn pool_name<'a>(section: &Section<'a>) -> Option<(Field<'a>, String)> {
+pub(super) fn pool_name<'a>(section: &Section<'a>) -> Option<(Field<'a>, String)> {
     let field = section.required("pool", "pool = \"app\"")?;
     let name =
         field.text("the name of a pool", "write the `name` of a [[pool]]", |text| Some(text.to_owned()))?;
@@ -132,20 +144,26 @@ fn pool_name<'a>(section: &Section<'a>) -> Option<(Field<'a>, String)> {
 
 /// Puts each listener to its pool; notes the pools that do not exist.
 pub(super) fn resolve(drafts: Vec<ListenerDraft<'_>>, pools: &[PoolDraft]) -> Option<Vec<Listener>> {
-    let position = |name: &str| pools.iter().position(|pool| pool.label.as_deref() == Some(name));
-    let resolved = drafts.into_iter().map(|draft| {
-        let (field, name) = draft.pool?;
-        let pool = position(&name);
+    let position = |field: &Field<'_>, name: &str| {
+        let pool = pools.iter().position(|pool| pool.label.as_deref() == Some(name));
         if pool.is_none() && pools.iter().all(|pool| pool.label.is_some()) {
             field.refuse_unresolved(pools.iter().filter_map(|pool| pool.label.clone()).collect());
         }
+        pool.map(PoolIndex)
+    };
+    let resolved = drafts.into_iter().map(|draft| {
+        let sni = draft.sni.and_then(|drafts| sni::resolve(drafts, position));
+        let (field, name) = draft.pool?;
+        let pool = position(&field, &name);
         Some(Listener {
             name: draft.name?,
             bind: draft.bind?,
             mode: draft.mode?,
             http2: draft.http2?,
-            pool: PoolIndex(pool?),
+            pool: pool?,
             tls: draft.tls?,
+            sni: sni?,
+            sni_otherwise: draft.sni_otherwise?,
         })
     });
     let resolved: Vec<_> = resolved.collect();

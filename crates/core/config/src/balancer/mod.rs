@@ -12,6 +12,7 @@ mod log;
 mod pool;
 mod ranges;
 pub mod route;
+mod sni;
 mod tls;
 
 use alloc::vec::Vec;
@@ -32,6 +33,7 @@ pub use limits::{Deadlines, Limits};
 pub use listener::{Http2, Listener, ListenerIndex, Mode};
 pub use log::{AccessLog, LogFormat, LogTarget};
 pub use pool::{Ejection, Policy, Pool, PoolIndex, PoolLimits, Retry, Server};
+pub use sni::{SniName, SniRule};
 pub use tls::{
     CertificateFiles, ClientCertificates, ListenerTls, PoolTls, Presence, TlsVersion, UnknownName, Verify,
 };

@@ -13,6 +13,7 @@ use super::{
     listener::ListenerDraft,
     nonzero, per_mille, ranges,
     route::RouteDraft,
+    sni::SniDraft,
     tls::{POOL_TLS_KEYS, pool_tls},
     unique_name,
 };
@@ -155,11 +156,14 @@ pub(super) fn pools(
 /// HTTP when there are listeners or routes for the pool and all of them speak it.
 fn mode_of(pool: Option<&str>, listeners: &[ListenerDraft<'_>], routes: &[RouteDraft<'_>]) -> Mode {
     let routed = routes.iter().flat_map(RouteDraft::pool_names).any(|name| Some(name.as_str()) == pool);
+    let rules = listeners.iter().filter_map(|draft| draft.sni.as_ref()).flatten();
+    let passed = rules.filter_map(SniDraft::pool_name).any(|name| Some(name.as_str()) == pool);
     let mut modes = listeners
         .iter()
         .filter(|draft| draft.pool.as_ref().map(|(_, name)| name.as_str()) == pool)
         .map(|draft| draft.mode.unwrap_or(Mode::Http))
         .chain(routed.then_some(Mode::Http))
+        .chain(passed.then_some(Mode::Tcp))
         .peekable();
     let http = modes.peek().is_some() && modes.all(|mode| mode == Mode::Http);
     if http { Mode::Http } else { Mode::Tcp }

@@ -81,6 +81,12 @@ pub(super) const TLS_HANDSHAKE: Span = Span::new(ms(100), secs(10), mins(10));
 /// Certificates of a listener beside its first: an institution's names; each costs about 10 KiB once for all workers.
 pub(super) const MAX_CERTIFICATES: usize = 1000;
 
+/// Rules by name of a listener: an institution's services, each with a pool.
+pub(super) const MAX_SNI_RULES: usize = 256;
+
+/// Names of a rule.
+pub(super) const MAX_SNI_NAMES: usize = 256;
+
 /// Every six hours, so that who steals a key of the box reads at most half a day of old sessions without forward
 /// secrecy (rustls's own default). Twice the longest stays below the week of RFC 8446 §4.6.1; 0 is for no tickets.
 pub(super) const TICKET_ROTATION: Span = Span::new(ms(0), hours(6), hours(84));

@@ -38,13 +38,13 @@ impl Rest {
 }
 
 /// Why bytes could not be written.
-enum Unwritten {
+pub(crate) enum Unwritten {
     Expired,
     Failed,
 }
 
 /// Writes all of `bytes`; the deadline begins anew with each part that leaves.
-async fn write_all(
+pub(crate) async fn write_all(
     worker: &Worker,
     (socket, watch): (&Socket, &Watch),
     mut bytes: &[u8],

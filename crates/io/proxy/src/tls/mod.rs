@@ -10,6 +10,7 @@ pub(crate) mod files;
 pub(crate) mod front;
 pub(crate) mod handshake;
 pub(crate) mod names;
+pub(crate) mod passing;
 pub(crate) mod report;
 pub(crate) mod session;
 pub(crate) mod tickets;

@@ -34,7 +34,10 @@ pub(crate) fn metrics(plan: &Plan, out: &mut Exposition) {
         }
     }
     let mut family = out.family(FAILURES);
-    for listener in listeners() {
+    let looked_into = plan.listeners.iter().zip(plan.config.listeners());
+    for (listener, _) in
+        looked_into.filter(|(listener, settings)| listener.tls.is_some() || !settings.sni.is_empty())
+    {
         for (at, reason) in Reason::ALL.into_iter().enumerate() {
             let labels = [("listener", listener.shared.name.as_str()), ("reason", reason.label())];
             family.sample(&labels, listener.shared.sum(|tally| &tally.unshaken[at]));

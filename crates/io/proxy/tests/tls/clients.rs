@@ -15,7 +15,7 @@ use rustls::{HandshakeKind, ProtocolVersion};
 
 use crate::{
     certificates::{Authority, Issued},
-    peers::{client_config, config, connect, shown, try_connect},
+    peers::{byte_by_byte, client_config, config, connect, shown, try_connect},
     support::{Client, Plane, answering, eventually, field, named, noise, ok},
 };
 
@@ -42,7 +42,7 @@ fn site(extra: &str, servers: &[SocketAddr], rest: &str) -> Site {
 }
 
 /// The sum of the samples of a family whose labels have all of `parts`.
-fn metric(plane: &Plane, family: &str, parts: &[&str]) -> f64 {
+pub(crate) fn metric(plane: &Plane, family: &str, parts: &[&str]) -> f64 {
     let (_, page) = plane.admin("/metrics");
     let samples =
         page.lines().filter(|line| line.starts_with(family) && parts.iter().all(|part| line.contains(part)));
@@ -369,6 +369,29 @@ fn clients_must_or_may_show_a_certificate_of_theirs() {
                 });
                 assert_eq!(asked.is_some_and(|answer| answer.status == 200), served, "{presence}{version:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn records_that_are_cut_anywhere_are_put_together() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let tls = authority.issue(&["site"]).write(folder.path(), "site");
+    let tls = format!("{tls}client_ca = \"{}\"\n", authority.write(folder.path(), "ca.pem").display());
+    let plane = Plane::start(&configuration("http", &tls, &[answering(|_, body| ok(body))], ""), 1);
+    let address = byte_by_byte(plane.address());
+    let names: Vec<_> = (0..100).map(|at| format!("name-{at}.example")).collect();
+    let ours = authority.issue(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    for version in BOTH {
+        // So the handshake messages are cut as well: the client's certificate into some 50 records.
+        let mut config = (*client_config(&authority, Some(&ours), version)).clone();
+        config.max_fragment_size = Some(69);
+        let mut client = connect(address, &Arc::new(config), "site");
+        for length in [10, 100_000] {
+            let body = noise(length);
+            let head = format!("POST / HTTP/1.1\r\nHost: site\r\nContent-Length: {length}\r\n\r\n");
+            client.send(&[head.as_bytes(), &body].concat());
+            assert!(client.answer(false).unwrap().body == body, "{version:?}, {length} bytes");
         }
     }
 }

@@ -9,4 +9,5 @@ mod support;
 mod clients;
 mod http2;
 mod openssl;
+mod passing;
 mod servers;

@@ -1,6 +1,7 @@
 //! Clients and servers that speak TLS by rustls's other interface than the one under test.
 
 use std::{
+    io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     sync::Arc,
     time::Duration,
@@ -103,6 +104,35 @@ pub(crate) fn tls_server(
         peer.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         handle(Peer::over(StreamOwned::new(connection, peer.stream)));
     })
+}
+
+/// An address that leads to `target`, and what a client sends first goes there byte by byte.
+pub(crate) fn byte_by_byte(target: SocketAddr) -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let mut server = TcpStream::connect(target).unwrap();
+            server.set_nodelay(true).unwrap();
+            let (mut back, mut forth) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut back, &mut forth));
+            std::thread::spawn(move || {
+                let mut piece = [0; 4096];
+                let mut passed = 0;
+                while let Ok(length) = client.read(&mut piece)
+                    && length > 0
+                {
+                    let step = if passed < 3 * piece.len() { 1 } else { length };
+                    passed += length;
+                    if piece[..length].chunks(step).any(|part| server.write_all(part).is_err()) {
+                        return;
+                    }
+                }
+                let _ = server.shutdown(std::net::Shutdown::Write);
+            });
+        }
+    });
+    address
 }
 
 /// Believes anyone.
