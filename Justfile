@@ -52,6 +52,10 @@ conformance-tls:
 conformance-slowhttp:
     scripts/conformance slowhttp
 
+# The policies against each other in simulated time: the tables of docs/policies.md.
+sim-balance seeds="10":
+    cargo run --release --quiet --package evenkeel-balance --example policies -- {{ seeds }}
+
 # The bootable disk image.
 image *arguments:
     scripts/image {{ arguments }}

@@ -8,7 +8,7 @@ use crate::{Opening, ServerIndex};
 
 /// Most changes that wait to be polled; the oldest give way.
 ///
-/// Each of 256 servers changes at most once a check interval; a sweep every second sees far fewer than this.
+/// A sweep five times a second sees a few; only when hundreds of servers fail at once does the log miss some.
 pub const MAX_CHANGES: usize = 256;
 
 /// Something that changed.

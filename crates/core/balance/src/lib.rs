@@ -1,6 +1,6 @@
 //! Which server answers next, and which one is left out for a while.
 //!
-//! Owns: the policies, passive ejection, the count of active checks, slow start, drain, limits, the queue
+//! Owns: the policies, passive ejection, the count of active checks, slow start, drain, limits (told and learned), hedging, the queue
 //! and the retry budget, all for one worker. Leaves to others: connecting, asking, waiting and telling the
 //! time: `now` and random numbers are arguments (I10). Invariant: a cause on our own side (no source port,
 //! no descriptor) never changes a server's health; no state has no way out.
@@ -13,18 +13,32 @@ extern crate std;
 mod budget;
 mod change;
 mod check;
+mod choice;
+mod draw;
+mod ewma;
+mod hedge;
+mod key;
 mod lane;
+mod layout;
+mod learned;
+mod maglev;
 mod outcome;
 mod pool;
 mod queue;
+mod random;
 mod server;
+mod standby;
+mod tournament;
 mod tried;
 
 pub use budget::{RETRY_FLOOR_PER_SECOND, RetryBudget};
 pub use change::{Change, MAX_CHANGES};
 pub use check::{Checker, Probed, Verdict, next_check};
+pub use key::{Key, KeyHash};
+pub use layout::Layout;
+pub use maglev::Maglev;
 pub use outcome::{Failure, LocalCause, Outcome};
 pub use pool::{FAIL_OPEN_BELOW, Opening, Pick, Pool, Retry, Worker};
 pub use queue::{Queue, Ticket};
-pub use server::{RAMP_START, ServerStatus, Standing};
+pub use server::{RAMP_START, ServerStatus, Standing, Taken};
 pub use tried::{ServerIndex, Tried};

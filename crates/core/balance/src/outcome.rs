@@ -11,6 +11,8 @@ pub enum Outcome {
     Failed(Failure),
     /// The client left or broke the rules; nothing is known of the server.
     ClientGone,
+    /// Another server answered first; this one was slow, which is no failure.
+    Overtaken,
     /// We failed; nothing is known of the server.
     Local(LocalCause),
 }

@@ -3,9 +3,9 @@
 //! Owns: the server's standing and the rules by which it alone changes. Leaves to others (`pool`): what
 //! depends on the other servers. Invariant: a server that is left out for failures has a time of return.
 
-use core::time::Duration;
+use core::{num::NonZeroU32, time::Duration};
 
-use evenkeel_config::balancer;
+use evenkeel_config::{Weight, balancer};
 use evenkeel_units::{Instant, PerMille};
 
 use crate::Verdict;
@@ -64,6 +64,23 @@ pub struct ServerStatus {
     pub ejected_until: Option<Instant>,
     /// How far it has come back after having been out.
     pub share: PerMille,
+    /// Its rank by priority and zone; 0 is taken first.
+    pub rank: u8,
+    /// Whether requests are given to it now.
+    pub taken: Taken,
+    /// How long its answers take, as far as the last ones tell; zero when nothing is known.
+    pub latency: Duration,
+    /// Most requests that it may have in flight from this worker now.
+    pub limit: NonZeroU32,
+}
+
+/// Whether requests are given to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Taken {
+    /// Yes.
+    Yes,
+    /// No: it is not usable, or stands by.
+    No,
 }
 
 /// How far the server is trusted, by its own answers.
@@ -95,9 +112,9 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn new(weight: u16) -> Self {
+    pub(crate) fn new(weight: Weight) -> Self {
         Self {
-            weight: u32::from(weight) * WEIGHT_SCALE,
+            weight: u32::from(weight.as_u16()) * WEIGHT_SCALE,
             failures: 0,
             verdict: Verdict::Up,
             service: Service::In,
@@ -130,7 +147,27 @@ impl Server {
             Trust::Full | Trust::Probation { .. } => None,
         };
         let (standing, failures) = (self.standing(), self.failures);
-        ServerStatus { standing, active, failures, ejected_until, share: self.share(now, slow_start) }
+        ServerStatus {
+            standing,
+            active,
+            failures,
+            ejected_until,
+            share: self.share(now, slow_start),
+            rank: 0,
+            taken: Taken::No,
+            latency: Duration::ZERO,
+            limit: NonZeroU32::MIN,
+        }
+    }
+
+    /// An operator's other weight.
+    pub(crate) fn set_weight(&mut self, weight: Weight) {
+        self.weight = u32::from(weight.as_u16()) * WEIGHT_SCALE;
+    }
+
+    /// The whole weight in thousandths.
+    pub(crate) const fn full_weight(&self) -> u32 {
+        self.weight
     }
 
     /// The weight at `now` in thousandths, at least 1.

@@ -8,7 +8,7 @@ pub struct ServerIndex(u16);
 
 impl ServerIndex {
     pub(crate) fn new(position: usize) -> Self {
-        Self(u16::try_from(position).expect("a configuration has at most 256 servers in a pool"))
+        Self(u16::try_from(position).expect("a configuration has at most 1,024 servers in a pool"))
     }
 
     /// The position in the configuration's list of the pool's servers.

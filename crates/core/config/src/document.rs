@@ -408,6 +408,15 @@ impl<'a> Field<'a> {
         self.text(&range.expected(), remedy, |text| range::duration(text).filter(fits))
     }
 
+    /// `true` or `false`.
+    pub(crate) fn flag(&self) -> Option<bool> {
+        let DeValue::Boolean(flag) = self.value else {
+            self.refuse("`true` or `false`", "write it without quotes");
+            return None;
+        };
+        Some(*flag)
+    }
+
     pub(crate) fn count(&self, range: Count) -> Option<u64> {
         let number = self.integer().filter(|number| (range.least..=range.most).contains(number));
         if number.is_none() {

@@ -24,6 +24,6 @@ pub use scalar::{AbsolutePath, FilePath, HostName, HttpUrl, Name, Weight};
 
 /// Longest configuration text, in bytes.
 ///
-/// The largest configuration that the limits on counts allow, 256 pools of 256 servers at about 100 bytes
-/// each, is 6.5 MB; a real one has a few kilobytes. 8 MiB refuses what can only be a mistake.
+/// 64 pools of 1,024 servers at about 100 bytes each are 6.5 MB; a real one has a few kilobytes. 8 MiB refuses
+/// what can only be a mistake.
 pub const MAX_FILE_BYTES: usize = 8 << 20;

@@ -50,7 +50,9 @@ impl Weight {
     /// Largest weight: finer steps than 1 : 256 cannot be told apart in traffic.
     pub const MOST: u16 = 256;
 
-    pub(crate) fn new(weight: u64) -> Option<Self> {
+    /// The weight with this number; `None` outside of 1 to 256.
+    #[must_use]
+    pub fn new(weight: u64) -> Option<Self> {
         let weight = u16::try_from(weight).ok().filter(|&weight| weight <= Self::MOST)?;
         NonZeroU16::new(weight).map(Self)
     }

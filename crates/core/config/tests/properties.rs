@@ -29,7 +29,9 @@ fn the_example_with_every_key_says_what_the_defaults_are() {
     assert_eq!(told.ejection, default.ejection);
     assert_eq!(told.limits, default.limits);
     assert_eq!(told.retry, default.retry);
-    assert_eq!((told.slow_start, told.policy), (default.slow_start, default.policy));
+    assert_eq!(told.hedge, default.hedge);
+    assert_eq!((told.slow_start, &told.policy), (default.slow_start, &default.policy));
+    assert_eq!(told.failover, default.failover);
     assert_eq!(all.access_log().map(|log| &log.target), Some(&LogTarget::Stdout));
     assert_eq!(least.access_log(), None);
 }
@@ -39,7 +41,8 @@ fn with_the_least_configuration_everything_that_protects_is_on() {
     let config = parse(MINIMAL);
     let listener = &config.listeners()[0];
     let pool = config.pool(listener.pool);
-    assert_eq!((listener.mode, pool.policy, pool.servers.len()), (Mode::Http, Policy::LeastLoaded, 3));
+    assert_eq!((listener.mode, pool.servers.len()), (Mode::Http, 3));
+    assert_eq!(pool.policy, Policy::LeastLoaded);
     assert!(matches!(&pool.health_check.probe, Probe::Http { path, least: 200, most: 499 } if path == "/"));
     assert!(u16::from(pool.ejection.max_share) == 500 && u16::from(pool.retry.budget) == 100);
     assert!(pool.limits.queue_length > 0 && pool.retry.attempts > 0 && pool.slow_start > Duration::ZERO);
@@ -86,13 +89,13 @@ fn a_text_that_is_too_long_is_refused_unread() {
 
 #[test]
 fn more_servers_than_a_pool_may_have_are_counted() {
-    let servers: String = (0..257)
+    let servers: String = (0..1025)
         .map(|n| format!("[[pool.server]]\nname=\"x{n}\"\naddress=\"10.1.{}.{}:80\"\n", n / 256, n % 256))
         .collect();
     let text = "[[listener]]\nname=\"w\"\nbind=\"[::]:0\"\nmode=\"tcp\"\npool=\"p\"\n[[pool]]\nname=\"p\"\n";
     let errors = Config::parse("balancer.toml", &format!("{text}{servers}")).unwrap_err();
     assert_eq!(errors.count(), 1, "{errors}");
-    assert!(errors.to_string().contains("pool[p].server is there 257 times; expected at most 256"));
+    assert!(errors.to_string().contains("pool[p].server is there 1025 times; expected at most 1024"));
 }
 
 #[test]

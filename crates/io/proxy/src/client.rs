@@ -4,7 +4,7 @@
 //! what is read from it (`http1`, `tcp`). Invariant: a connection is counted from its first moment to its last.
 
 use std::{
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     rc::Rc,
 };
 
@@ -55,6 +55,11 @@ impl Client {
     pub(crate) fn roused(mut self) -> Self {
         self.watch = self.worker.sweep.watch();
         self
+    }
+
+    /// The client's address.
+    pub(crate) const fn ip(&self) -> IpAddr {
+        self.from.ip()
     }
 
     /// Most bytes of a request's head; always leaves room in the scratch buffer for what follows it.

@@ -11,6 +11,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use evenkeel_balance::Layout;
 use evenkeel_config::balancer::{self, Config, Http2, Mode, PoolIndex, Verify};
 
 use crate::{
@@ -28,6 +29,8 @@ use crate::{
 pub(crate) struct Plan {
     pub(crate) config: Config,
     pub(crate) pools: Vec<Arc<PoolShared>>,
+    /// For each pool what its workers' views rest upon.
+    pub(crate) layouts: Vec<Arc<Layout>>,
     pub(crate) listeners: Vec<PlannedListener>,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) admin: Arc<AdminSocket>,
@@ -185,7 +188,8 @@ pub(crate) fn make(
         .iter()
         .map(|pool| plan_pool(pool, folder, workers, before))
         .collect::<Result<_, _>>()?;
-    Ok(Plan { config, pools, listeners, access_log, admin })
+    let layouts = config.pools().iter().map(|pool| plan_layout(pool, before)).collect();
+    Ok(Plan { config, pools, layouts, listeners, access_log, admin })
 }
 
 fn plan_admin(address: SocketAddr, before: Option<&Plan>) -> Result<Arc<AdminSocket>, PlanError> {
@@ -301,6 +305,12 @@ fn plan_pool(
         Some(known) if is_same(&known.servers, &servers) => Ok(Arc::clone(known)),
         Some(_) | None => Ok(Arc::new(PoolShared::new(name.to_owned(), servers))),
     }
+}
+
+/// What follows from a pool's configuration: made anew only where that has changed.
+fn plan_layout(pool: &balancer::Pool, before: Option<&Plan>) -> Arc<Layout> {
+    let known = before.and_then(|plan| plan.layouts.iter().find(|known| known.settings() == pool));
+    known.map_or_else(|| Layout::new(pool), Arc::clone)
 }
 
 fn is_same(before: &[Arc<ServerShared>], servers: &[Arc<ServerShared>]) -> bool {

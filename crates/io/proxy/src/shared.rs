@@ -103,6 +103,10 @@ pub(crate) struct ServerTally {
     pub(crate) connects: Count,
     pub(crate) idle: Count,
     pub(crate) retries: Count,
+    /// Requests sent here because another server took long.
+    pub(crate) hedges: Count,
+    /// Requests that another server answered first.
+    pub(crate) overtaken: Count,
     pub(crate) local_failures: Count,
     /// As [`Failure::ALL`].
     pub(crate) failures: [Count; Failure::ALL.len()],

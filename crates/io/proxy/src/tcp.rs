@@ -23,7 +23,8 @@ pub(crate) async fn serve(mut client: Client) {
         }
     }
     let mut tried = Tried::NONE;
-    let found = Box::pin(pool.obtain(None, &mut tried, &client.watch, Reuse::Fresh)).await;
+    let key = pool.source_key(client.ip());
+    let found = Box::pin(pool.obtain(None, (&mut tried, key), &client.watch, Reuse::Fresh)).await;
     let Ok((lease, server)) = found else {
         client.socket.reset_on_close();
         return;

@@ -177,22 +177,20 @@ impl Worker {
         let before: Vec<_> = self.pools.borrow().iter().filter_map(Weak::upgrade).collect();
         let part = evenkeel_balance::Worker { count: self.count, random: self.seed ^ self.index as u64 };
         let deadlines = plan.config.deadlines();
-        let pool =
-            |(settings, shared): (&evenkeel_config::balancer::Pool, &Arc<crate::shared::PoolShared>)| {
-                let same_name = |pool: &&Rc<PoolState>| pool.shared.name == shared.name;
-                let old = before.iter().rev().find(same_name);
-                if let Some(old) = old.filter(|old| old.goes_on(shared, settings, deadlines)) {
-                    return Rc::clone(old);
-                }
-                let context = (self.clock, old.map(|pool| &**pool));
-                let next =
-                    PoolState::new(settings, deadlines, Arc::clone(shared), (self.index, part), context);
-                let next = Rc::new(next);
-                before.iter().filter(same_name).for_each(|old| old.hand_over(&next));
-                self.pools.borrow_mut().push(Rc::downgrade(&next));
-                next
-            };
-        let pools: Vec<_> = plan.config.pools().iter().zip(&plan.pools).map(pool).collect();
+        let pool = |(layout, shared): (&Arc<evenkeel_balance::Layout>, &Arc<crate::shared::PoolShared>)| {
+            let same_name = |pool: &&Rc<PoolState>| pool.shared.name == shared.name;
+            let old = before.iter().rev().find(same_name);
+            if let Some(old) = old.filter(|old| old.goes_on(shared, layout.settings(), deadlines)) {
+                return Rc::clone(old);
+            }
+            let context = (self.clock, old.map(|pool| &**pool));
+            let next = PoolState::new(layout, deadlines, Arc::clone(shared), (self.index, part), context);
+            let next = Rc::new(next);
+            before.iter().filter(same_name).for_each(|old| old.hand_over(&next));
+            self.pools.borrow_mut().push(Rc::downgrade(&next));
+            next
+        };
+        let pools: Vec<_> = plan.layouts.iter().zip(&plan.pools).map(pool).collect();
         let limit = usize::try_from(plan.config.limits().max_clients.get()).unwrap_or(usize::MAX);
         self.max_clients.set(limit.div_ceil(self.count.get()));
         self.changed.notify_waiters();

@@ -153,7 +153,8 @@ fn a_harmless_request_is_tried_on_another_server_and_another_is_not() {
     let plane = Plane::start(&config("http", &[dying, named("b")], "", ""), 1);
     let get = |_| plane.client().get("/").body;
     assert_eq!((0..2).map(get).collect::<Vec<_>>(), [b"b", b"b"]);
-    assert_eq!(seen.load(SeqCst), 1);
+    // A further try is the other server's turn, so the second request may come to the dying one again.
+    assert!((1..=2).contains(&seen.load(SeqCst)));
     let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
     let mut answers: Vec<_> = (0..2).map(|_| plane.client().ask(post).status).collect();
     answers.sort_unstable();

@@ -6,9 +6,11 @@
 //! before it gives up, so that every error is found in one pass.
 
 mod check;
+mod hedge;
 mod limits;
 mod listener;
 mod log;
+mod policy;
 mod pool;
 mod ranges;
 pub mod route;
@@ -29,10 +31,12 @@ use limits::{DEADLINE_KEYS, LIMIT_KEYS};
 use route::{Route, Routing};
 
 pub use check::{HealthCheck, Probe};
+pub use hedge::{Hedge, HedgeAfter};
 pub use limits::{Deadlines, Limits};
 pub use listener::{Http2, Listener, ListenerIndex, Mode};
 pub use log::{AccessLog, LogFormat, LogTarget};
-pub use pool::{Ejection, Policy, Pool, PoolIndex, PoolLimits, Retry, Server};
+pub use policy::{Failover, HashBy, Hashing, LoadBound, Policy, Priority};
+pub use pool::{Ejection, Learned, Pool, PoolIndex, PoolLimits, Retry, Server};
 pub use sni::{SniName, SniRule};
 pub use tls::{
     CertificateFiles, ClientCertificates, ListenerTls, PoolTls, Presence, TlsVersion, UnknownName, Verify,

@@ -10,8 +10,11 @@ use evenkeel_units::PerMille;
 use super::{
     Claims, HealthCheck, Mode, PoolTls,
     check::{self, CHECK_KEYS},
+    hedge::{self, HEDGE_KEYS, Hedge},
     listener::ListenerDraft,
-    nonzero, per_mille, ranges,
+    nonzero, per_mille,
+    policy::{self, FAILOVER_KEYS, Failover, Policy, Priority},
+    ranges,
     route::RouteDraft,
     sni::SniDraft,
     tls::{POOL_TLS_KEYS, pool_tls},
@@ -43,7 +46,11 @@ pub struct Pool {
     pub name: Name,
     /// Who is next.
     pub policy: Policy,
-    /// The servers, in the order of the file: 1 to 256, with names and addresses of their own.
+    /// The zone whose servers are taken first.
+    pub zone: Option<Name>,
+    /// When servers of a lower rank join.
+    pub failover: Failover,
+    /// The servers, in the order of the file: 1 to 1,024, with names and addresses of their own.
     pub servers: Vec<Server>,
     /// How servers are asked whether they are well.
     pub health_check: HealthCheck,
@@ -53,19 +60,12 @@ pub struct Pool {
     pub limits: PoolLimits,
     /// How often a failed request is tried elsewhere.
     pub retry: Retry,
+    /// Whether a request that takes long is sent to a second server.
+    pub hedge: Hedge,
     /// How long a server that has come back takes to its full share; zero for at once.
     pub slow_start: Duration,
     /// What is encrypted with its servers; `None` for nothing.
     pub tls: Option<PoolTls>,
-}
-
-/// Who is next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Policy {
-    /// Each in turn, by weight.
-    RoundRobin,
-    /// The one with the fewest requests in flight for its weight.
-    LeastLoaded,
 }
 
 /// Something that the data plane connects to.
@@ -78,6 +78,10 @@ pub struct Server {
     pub address: SocketAddr,
     /// Its share beside the others.
     pub weight: Weight,
+    /// How soon it is taken.
+    pub priority: Priority,
+    /// The zone in which it stands.
+    pub zone: Option<Name>,
 }
 
 /// When a server that fails requests is left out for a while.
@@ -100,10 +104,21 @@ pub struct Ejection {
 pub struct PoolLimits {
     /// Requests (HTTP) or connections (TCP) that a server has at once, over all workers.
     pub connections_per_server: NonZeroU32,
+    /// Whether a server that is slow beside the others is given less.
+    pub learned: Learned,
     /// Requests or connections that may wait for a server, over all workers; 0 for none.
     pub queue_length: u32,
     /// How long each may wait.
     pub queue_deadline: Duration,
+}
+
+/// Whether the limit of a server is learned from how it answers beside the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Learned {
+    /// Yes; `connections_per_server` is the most.
+    On,
+    /// No: it is `connections_per_server`.
+    Off,
 }
 
 /// How often a failed request is tried elsewhere.
@@ -121,14 +136,28 @@ impl Retry {
     pub const MOST_ATTEMPTS: u8 = 8;
 }
 
-const POOL_KEYS: &[&str] =
-    &["name", "policy", "server", "health_check", "ejection", "limits", "retry", "slow_start", "tls"];
+const POOL_KEYS: &[&str] = &[
+    "name",
+    "policy",
+    "hash",
+    "load_bound_per_mille",
+    "zone",
+    "server",
+    "failover",
+    "health_check",
+    "ejection",
+    "limits",
+    "retry",
+    "hedge",
+    "slow_start",
+    "tls",
+];
 
-const SERVER_KEYS: &[&str] = &["name", "address", "weight"];
+const SERVER_KEYS: &[&str] = &["name", "address", "weight", "backup", "priority", "zone"];
 
 const EJECTION_KEYS: &[&str] = &["consecutive_failures", "base_time", "max_time", "max_share_per_mille"];
 
-const POOL_LIMIT_KEYS: &[&str] = &["connections_per_server", "queue_length", "queue_deadline"];
+const POOL_LIMIT_KEYS: &[&str] = &["connections_per_server", "learned", "queue_length", "queue_deadline"];
 
 const RETRY_KEYS: &[&str] = &["attempts", "budget_per_mille"];
 
@@ -171,7 +200,9 @@ fn mode_of(pool: Option<&str>, listeners: &[ListenerDraft<'_>], routes: &[RouteD
 
 fn pool(section: &Section<'_>, names: &mut Claims<Name>, mode: Mode) -> Option<Pool> {
     let name = unique_name(section, names, "name = \"app\"");
-    let policy = policy(section);
+    let policy = policy::policy(section);
+    let zone = zone(section);
+    let failover = section.section("failover", FAILOVER_KEYS).and_then(|s| policy::failover(&s));
     let servers = servers(section);
     let health_check =
         section.section("health_check", CHECK_KEYS).and_then(|s| check::health_check(&s, mode));
@@ -179,33 +210,30 @@ fn pool(section: &Section<'_>, names: &mut Claims<Name>, mode: Mode) -> Option<P
     let limits = section.section("limits", POOL_LIMIT_KEYS).and_then(|s| pool_limits(&s));
     let retry = section.section("retry", RETRY_KEYS).and_then(|s| retry(&s));
     let tls = section.optional_section("tls", POOL_TLS_KEYS, pool_tls);
+    let hedge = section.section("hedge", HEDGE_KEYS).and_then(|s| hedge::hedge(&s));
     let slow_start = section.duration("slow_start", ranges::SLOW_START);
     Some(Pool {
         name: name?,
         policy: policy?,
+        zone: zone?,
+        failover: failover?,
         servers: servers?,
         health_check: health_check?,
         ejection: ejection?,
         limits: limits?,
         retry: retry?,
+        hedge: hedge?,
         slow_start: slow_start?,
         tls: tls?,
     })
 }
 
-fn policy(section: &Section<'_>) -> Option<Policy> {
-    let Some(field) = section.field("policy") else { return Some(Policy::LeastLoaded) };
-    let remedy = match field.as_text().as_deref() {
-        Some("peak-ewma" | "consistent-hash") => {
-            "that policy comes with a later release; take \"least-loaded\""
-        }
-        Some(_) | None => "take \"least-loaded\" unless all requests cost the same",
-    };
-    field.text("\"round-robin\" or \"least-loaded\"", remedy, |text| match text {
-        "round-robin" => Some(Policy::RoundRobin),
-        "least-loaded" => Some(Policy::LeastLoaded),
-        _ => None,
-    })
+/// The zone that a pool prefers or a server stands in; the inner `None` when the file names none.
+fn zone(section: &Section<'_>) -> Option<Option<Name>> {
+    match section.field("zone") {
+        None => Some(None),
+        Some(field) => field.name().map(Some),
+    }
 }
 
 fn servers(section: &Section<'_>) -> Option<Vec<Server>> {
@@ -216,7 +244,8 @@ fn servers(section: &Section<'_>) -> Option<Vec<Server>> {
         let name = unique_name(&section, &mut names, "name = \"app1\"");
         let address = server_address(&section, &mut addresses);
         let weight = weight(&section);
-        Some(Server { name: name?, address: address?, weight: weight? })
+        let (priority, zone) = (policy::priority(&section), zone(&section));
+        Some(Server { name: name?, address: address?, weight: weight?, priority: priority?, zone: zone? })
     };
     let servers: Vec<_> = sections.into_iter().map(server).collect();
     let servers: Option<Vec<_>> = servers.into_iter().collect();
@@ -259,10 +288,15 @@ fn ejection(section: &Section<'_>) -> Option<Ejection> {
 
 fn pool_limits(section: &Section<'_>) -> Option<PoolLimits> {
     let connections_per_server = nonzero(section, "connections_per_server", ranges::SERVER_CONNECTIONS);
+    let learned = match section.field("learned") {
+        None => Some(Learned::On),
+        Some(field) => field.flag().map(|on| if on { Learned::On } else { Learned::Off }),
+    };
     let queue_length = section.count("queue_length", ranges::QUEUE_LENGTH);
     let queue_deadline = section.duration("queue_deadline", ranges::QUEUE_DEADLINE);
     Some(PoolLimits {
         connections_per_server: connections_per_server?,
+        learned: learned?,
         queue_length: u32::try_from(queue_length?).ok()?,
         queue_deadline: queue_deadline?,
     })

@@ -33,6 +33,14 @@ const SERVER_CONNECTS: Family =
     Family::counter("evenkeel_server_connects_total", "Connections attempted to a server.");
 const SERVER_RETRIES: Family =
     Family::counter("evenkeel_server_retries_total", "Requests tried again after this server failed them.");
+const SERVER_HEDGES: Family = Family::counter(
+    "evenkeel_server_hedges_total",
+    "Requests also sent to this server because another one took long.",
+);
+const SERVER_OVERTAKEN: Family = Family::counter(
+    "evenkeel_server_overtaken_total",
+    "Hedged requests that another server answered before this one.",
+);
 const SERVER_FAILURES: Family = Family::counter("evenkeel_server_failures_total", "Failures of a server.");
 const SERVER_LOCAL: Family = Family::counter(
     "evenkeel_server_local_failures_total",
@@ -98,12 +106,14 @@ fn listeners(plan: &Plan, out: &mut Exposition) {
 type Counted = fn(&ServerTally) -> &Count;
 
 fn servers(plan: &Plan, out: &mut Exposition) {
-    let counted: [(Family, Counted); 6] = [
+    let counted: [(Family, Counted); 8] = [
         (SERVER_REQUESTS, |tally| &tally.requests),
         (SERVER_ACTIVE, |tally| &tally.active),
         (SERVER_IDLE, |tally| &tally.idle),
         (SERVER_CONNECTS, |tally| &tally.connects),
         (SERVER_RETRIES, |tally| &tally.retries),
+        (SERVER_HEDGES, |tally| &tally.hedges),
+        (SERVER_OVERTAKEN, |tally| &tally.overtaken),
         (SERVER_LOCAL, |tally| &tally.local_failures),
     ];
     let servers = || plan.pools.iter().flat_map(|pool| pool.servers.iter().map(move |server| (pool, server)));

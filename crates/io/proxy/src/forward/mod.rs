@@ -27,7 +27,7 @@ use crate::{
         request::{ClientFault, Request},
     },
     net::sweep::{Phase, Watch},
-    pool::{Kept, Lease, Reuse, Server, deadline},
+    pool::{Kept, Lease, Reuse, Server, Times, deadline},
 };
 use flow::{Answering, Ending, Fault, Patience, Source, Stopped};
 
@@ -67,14 +67,15 @@ pub(crate) async fn run<U: Source, D: Answering>(exchange: &mut Exchange<'_, U, 
     let mut reuse = Reuse::Allowed;
     loop {
         let kept = match reuse {
-            Reuse::Allowed => pool.kept(exchange.request.started, &tried),
+            Reuse::Allowed => pool.kept(exchange.request.started, &tried, exchange.request.key),
             Reuse::Fresh => Kept::Wait,
         };
         let (lease, mut server) = match kept {
             Kept::Connection(lease, server) => (lease, server),
             Kept::Place(_) | Kept::Wait => {
                 let place = if let Kept::Place(lease) = kept { Some(lease) } else { None };
-                match Box::pin(pool.obtain(place, &mut tried, exchange.watch, reuse)).await {
+                let led = (&mut tried, exchange.request.key);
+                match Box::pin(pool.obtain(place, led, exchange.watch, reuse)).await {
                     Ok(found) => found,
                     Err(unserved) => {
                         let (status, reason) = refusal(unserved);
@@ -83,6 +84,9 @@ pub(crate) async fn run<U: Source, D: Answering>(exchange: &mut Exchange<'_, U, 
                 }
             }
         };
+        // How long content takes to arrive says nothing of the server.
+        let timed = lease.times() == Times::Matter && exchange.is_whole();
+        server.asked = timed.then(|| exchange.client.worker.clock.now());
         let broken = match http1::converse(exchange, &mut server).await {
             Ok(served) => return finish(exchange, &served, lease, server),
             Err(broken) => broken,
@@ -132,7 +136,11 @@ fn finish<U, D>(exchange: &Exchange<'_, U, D>, served: &Served, lease: Lease, se
             total: now.since(exchange.request.started),
         });
     }
-    lease.end(now, Outcome::of_status(served.status), served.keep.then_some(server.socket));
+    let outcome = Outcome::of_status(served.status);
+    if let (Outcome::Served, Some(asked)) = (outcome, server.asked) {
+        lease.answered(served.at, asked);
+    }
+    lease.end(now, outcome, served.keep.then_some(server.socket));
 }
 
 fn fail<U, D: Answering>(exchange: &mut Exchange<'_, U, D>, broken: Broken) {

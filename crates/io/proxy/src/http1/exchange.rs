@@ -14,7 +14,8 @@ use crate::{
     http1::{
         answer::{self, Own},
         content::Content,
-        request::{ClientFault, Request},
+        hedge,
+        request::{ClientFault, Request, Twice},
         transfer::{self, Rest},
     },
     net::{
@@ -23,7 +24,7 @@ use crate::{
         sweep::Phase,
         tunnel,
     },
-    pool::{Kept, Lease, Reuse, Server, Unserved, deadline},
+    pool::{Kept, Lease, Reuse, Server, Times, Unserved, deadline},
 };
 
 /// What becomes of the client's connection.
@@ -70,7 +71,7 @@ pub(crate) struct Answer {
     pub(crate) keep: bool,
     /// Bytes for the client so far.
     pub(crate) sent: u64,
-    /// When its head had come; only when there is an access log.
+    /// When its head had come; only when there is an access log, or the pool learns from times.
     pub(crate) at: Option<Instant>,
 }
 
@@ -81,20 +82,20 @@ pub(crate) async fn run(client: &mut Client, mut request: Request) -> After {
     let mut reuse = Reuse::Allowed;
     loop {
         let kept = match reuse {
-            Reuse::Allowed => pool.kept(request.started, &tried),
+            Reuse::Allowed => pool.kept(request.started, &tried, request.key),
             Reuse::Fresh => Kept::Wait,
         };
-        let (lease, mut server) = match kept {
+        let (mut lease, mut server) = match kept {
             Kept::Connection(lease, server) => (lease, server),
             Kept::Place(_) | Kept::Wait => {
                 let place = if let Kept::Place(lease) = kept { Some(lease) } else { None };
-                match Box::pin(pool.obtain(place, &mut tried, &client.watch, reuse)).await {
+                match Box::pin(pool.obtain(place, (&mut tried, request.key), &client.watch, reuse)).await {
                     Ok(found) => found,
                     Err(unserved) => return Box::pin(unserve(client, &request, unserved)).await,
                 }
             }
         };
-        let broken = match converse(client, &mut request, &mut server).await {
+        let broken = match converse(client, &mut request, (&mut lease, &mut server), &tried).await {
             Ok(answer) => {
                 let after = finish(client, &request, &answer, lease, server);
                 if !request.is_whole() {
@@ -138,7 +139,12 @@ pub(crate) const fn blame(broken: Broken) -> Outcome {
 }
 
 /// Sends the request and brings the answer back.
-async fn converse(client: &mut Client, request: &mut Request, server: &mut Server) -> Result<Answer, Broken> {
+async fn converse(
+    client: &mut Client,
+    request: &mut Request,
+    (lease, server): (&mut Lease, &mut Server),
+    tried: &Tried,
+) -> Result<Answer, Broken> {
     match server.socket.write(&request.bytes) {
         Ok(written) if written == request.bytes.len() => {}
         Ok(written) => Box::pin(transfer::send_head(client, request, server, written)).await?,
@@ -148,13 +154,26 @@ async fn converse(client: &mut Client, request: &mut Request, server: &mut Serve
         Box::pin(transfer::upload(client, request, server)).await?;
     }
     let settings = client.listening.settings();
-    let now = if server.reused { request.started } else { client.worker.clock.now() };
+    let at_once = server.reused && server.queued.is_zero() && request.twice == Twice::Harmless;
+    let now = if at_once { request.started } else { client.worker.clock.now() };
     client.watch.set(Phase::Busy, deadline(now, settings.deadlines.server_head));
     drop(settings);
+    let mut hedge = None;
+    if lease.times() == Times::Matter {
+        server.asked = Some(now);
+        hedge = hedge::after(request, lease);
+    }
     loop {
         if server.hungry || server.held.is_empty() {
-            let arrived = server.socket.readable(&client.watch).await;
-            arrived.map_err(|_| Broken::Server(Failure::AnswerTimeout))?;
+            match hedge.take() {
+                None => {
+                    let arrived = server.socket.readable(&client.watch).await;
+                    arrived.map_err(|_| Broken::Server(Failure::AnswerTimeout))?;
+                }
+                Some(after) => {
+                    Box::pin(hedge::begin(client, request, (lease, server), tried, after)).await?;
+                }
+            }
         }
         match scratch::with(|scratch| step(client, request, server, scratch))? {
             Step::Wait => {}
@@ -217,7 +236,10 @@ fn step(
         return interim(client, request, &head, bytes, &mut scratch.output);
     }
     server.held = Vec::new();
-    answer(client, request, &head, bytes, &mut scratch.output).map(Step::Answer)
+    let clocked = request.line.is_some() || server.asked.is_some();
+    let at = clocked.then(|| client.worker.clock.now());
+    let answer = answer(client, request, &head, bytes, &mut scratch.output)?;
+    Ok(Step::Answer(Answer { at, ..answer }))
 }
 
 fn interim(
@@ -265,9 +287,8 @@ fn answer(
     }
     let written = client.socket.write(out).map_err(|_| Broken::Unread)?;
     let unwritten = if written == out.len() { Vec::new() } else { out[written..].to_vec() };
-    let at = request.line.is_some().then(|| client.worker.clock.now());
     let rest = Rest { content, unwritten };
-    Ok(Answer { status: head.status, onward, rest, keep, sent: out.len() as u64, at })
+    Ok(Answer { status: head.status, onward, rest, keep, sent: out.len() as u64, at: None })
 }
 
 fn onward(client: &Client, request: &Request, head: &ResponseHead) -> Onward {
@@ -293,7 +314,11 @@ fn finish(client: &mut Client, request: &Request, answer: &Answer, lease: Lease,
     if request.line.is_some() {
         log_answer(client, request, answer, (&lease, &server), now);
     }
-    lease.end(now, Outcome::of_status(answer.status), answer.keep.then_some(server.socket));
+    let outcome = Outcome::of_status(answer.status);
+    if let (Outcome::Served, Some(at), Some(asked)) = (outcome, answer.at, server.asked) {
+        lease.answered(at, asked);
+    }
+    lease.end(now, outcome, answer.keep.then_some(server.socket));
     match answer.onward {
         Onward::Stay | Onward::StayHttp10 => After::Next(now),
         Onward::Close | Onward::Http10 | Onward::Upgrade => After::Close,
@@ -336,9 +361,9 @@ pub(crate) const fn refusal(unserved: Unserved) -> (u16, &'static str) {
             (504, "no connection to a server in time")
         }
         Unserved::Connect(Outcome::Local(cause)) => (503, local(cause)),
-        Unserved::Connect(Outcome::Failed(_) | Outcome::Served | Outcome::ClientGone) => {
-            (502, "no connection to a server")
-        }
+        Unserved::Connect(
+            Outcome::Failed(_) | Outcome::Served | Outcome::Overtaken | Outcome::ClientGone,
+        ) => (502, "no connection to a server"),
     }
 }
 

@@ -7,6 +7,7 @@
 pub(crate) mod answer;
 pub(crate) mod content;
 pub(crate) mod exchange;
+pub(crate) mod hedge;
 pub(crate) mod request;
 pub(crate) mod transfer;
 

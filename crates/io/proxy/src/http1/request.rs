@@ -3,6 +3,7 @@
 //! Owns: reading a head, and deciding whether it is taken. Invariant: what is written for the server is framed
 //! by what `core/http1` found, and bytes behind the request's end stay with the client (I9).
 
+use evenkeel_balance::Key;
 use evenkeel_config::balancer::Http2;
 use evenkeel_http1::{
     ChunkError, Framing, Hop, Method, Parsed, RequestError, RequestHead, Version, parse_request,
@@ -15,7 +16,26 @@ use crate::{
     client::Client,
     http1::content::Content,
     net::{scratch, socket::Read},
+    pool::key::Asked,
 };
+
+/// Whether a request may be at two servers at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Twice {
+    /// Yes: it is safe (RFC 9110 §9.2.1) and has no content, and no conversation comes of it.
+    Harmless,
+    /// No.
+    Never,
+}
+
+impl Twice {
+    const fn of(head: &RequestHead) -> Self {
+        match (head.method, head.framing, head.upgrade) {
+            (Method::Get | Method::Head, Framing::None, false) => Self::Harmless,
+            _ => Self::Never,
+        }
+    }
+}
 
 /// A request, rewritten for the server.
 pub(crate) struct Request {
@@ -25,9 +45,13 @@ pub(crate) struct Request {
     pub(crate) upgrade: bool,
     /// What of the content is still with the client.
     pub(crate) content: Content,
+    /// Whether it may be at two servers at once.
+    pub(crate) twice: Twice,
     /// Head and content so far, as the server gets them.
     pub(crate) bytes: Vec<u8>,
     pub(crate) started: Instant,
+    /// What leads it to a server.
+    pub(crate) key: Key,
     /// Bytes that came from the client.
     pub(crate) received: u64,
     /// What the access log will say of it, when there is one.
@@ -188,11 +212,29 @@ pub(crate) fn prepare(client: &Client, head: &RequestHead, bytes: &[u8]) -> Resu
         http10: head.version == Version::Http10,
         upgrade: head.upgrade,
         content: Content::of(head.framing),
+        twice: Twice::of(head),
         bytes: out,
         started: client.worker.clock.now(),
+        key: settings.pool.key(client.ip(), &Seen { head, bytes }),
         received: head.length as u64,
         line: settings.access_log.as_ref().map(|_| Box::new(Line::of(head, bytes))),
     })
+}
+
+/// A head with the bytes that it was read from.
+struct Seen<'a> {
+    head: &'a RequestHead,
+    bytes: &'a [u8],
+}
+
+impl Asked for Seen<'_> {
+    fn target(&self) -> &[u8] {
+        self.head.target.of(self.bytes)
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.head.fields(self.bytes)
+    }
 }
 
 /// Longest target kept for the access log.

@@ -113,7 +113,7 @@ async fn probe(probe: &Probe, pool: &PoolShared, position: usize) -> (Probed, St
         Err(error) => {
             return match connect_failure(&error) {
                 Outcome::Local(cause) => (Probed::Local(cause), format!("not asked: {error}")),
-                Outcome::Failed(_) | Outcome::Served | Outcome::ClientGone => {
+                Outcome::Failed(_) | Outcome::Served | Outcome::Overtaken | Outcome::ClientGone => {
                     (Probed::Failed, format!("no connection: {error}"))
                 }
             };

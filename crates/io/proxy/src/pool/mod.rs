@@ -4,6 +4,8 @@
 //! request is finished exactly once, by [`Lease`]; a connection that spoke while idle is never used again.
 
 pub(crate) mod health;
+mod hedge;
+pub(crate) mod key;
 mod succession;
 
 use std::{
@@ -14,7 +16,9 @@ use std::{
     time::Duration,
 };
 
-use evenkeel_balance::{Failure, LocalCause, Outcome, Pick, Pool, Queue, Retry, ServerIndex, Tried};
+use evenkeel_balance::{
+    Failure, Key, Layout, LocalCause, Outcome, Pick, Pool, Queue, Retry, ServerIndex, Tried,
+};
 use evenkeel_config::balancer;
 use evenkeel_units::Instant;
 use tokio::sync::oneshot;
@@ -29,6 +33,8 @@ use crate::{
     tls::handshake,
 };
 use succession::Successor;
+
+pub(crate) use hedge::Times;
 
 /// Most idle connections a worker keeps to one server: what a burst leaves behind beyond that is closed.
 const MAX_IDLE: usize = 1024;
@@ -48,6 +54,8 @@ pub(crate) struct Server {
     pub(crate) held: Vec<u8>,
     /// Whether `held` was found to be too little.
     pub(crate) hungry: bool,
+    /// When the request had been sent, where the time of its answer matters.
+    pub(crate) asked: Option<Instant>,
     /// How long the request waited for a place.
     pub(crate) queued: Duration,
     /// How long the connection took to come about; zero for a kept one.
@@ -61,6 +69,7 @@ impl Server {
             reused,
             held: Vec::new(),
             hungry: false,
+            asked: None,
             queued: Duration::ZERO,
             connected: Duration::ZERO,
         }
@@ -81,6 +90,8 @@ pub(crate) enum Unserved {
 /// A pool's worker-side state.
 pub(crate) struct PoolState {
     pub(crate) shared: Arc<PoolShared>,
+    layout: Arc<Layout>,
+    times: Times,
     clock: Clock,
     worker: usize,
     balance: RefCell<Pool>,
@@ -99,7 +110,7 @@ pub(crate) struct PoolState {
 impl PoolState {
     /// A pool for worker number `worker`, in the place of `before` after a reload.
     pub(crate) fn new(
-        settings: &balancer::Pool,
+        layout: &Arc<Layout>,
         deadlines: &balancer::Deadlines,
         shared: Arc<PoolShared>,
         (worker, part): (usize, evenkeel_balance::Worker),
@@ -107,9 +118,10 @@ impl PoolState {
     ) -> Self {
         let now = clock.now();
         let balance = match before {
-            Some(before) => Pool::replacing(&before.balance.borrow(), settings, part, now),
-            None => Pool::new(settings, part, now),
+            Some(before) => Pool::replacing(&before.balance.borrow(), layout, part, now),
+            None => Pool::new(layout, part, now),
         };
+        let settings = layout.settings();
         let queue =
             usize::try_from(settings.limits.queue_length).unwrap_or(usize::MAX).div_ceil(part.count.get());
         let (connect, keep_idle) = connection_deadlines(deadlines);
@@ -125,6 +137,8 @@ impl PoolState {
             queue_deadline: settings.limits.queue_deadline,
             host: shared.servers.first().map(|server| server.address.to_string()).unwrap_or_default(),
             shared,
+            layout: Arc::clone(layout),
+            times: Times::of(layout),
             successor: RefCell::new(None),
         }
     }
@@ -135,12 +149,12 @@ impl PoolState {
     }
 
     /// The next server, when nobody has to wait: the short way.
-    pub(crate) fn kept(self: &Rc<Self>, now: Instant, tried: &Tried) -> Kept {
+    pub(crate) fn kept(self: &Rc<Self>, now: Instant, tried: &Tried, key: Key) -> Kept {
         if !self.newest().queue.borrow().is_empty() {
             return Kept::Wait;
         }
         self.sync(now);
-        let Pick::Server(index) = self.pick(now, tried) else { return Kept::Wait };
+        let Pick::Server(index) = self.pick(now, tried, key) else { return Kept::Wait };
         let lease = self.lease(index, tried);
         match self.pop(index, now) {
             Some(socket) => Kept::Connection(lease, Server::new(socket, true)),
@@ -174,7 +188,7 @@ impl PoolState {
     pub(crate) async fn obtain(
         self: &Rc<Self>,
         mut place: Option<Lease>,
-        tried: &mut Tried,
+        (tried, key): (&mut Tried, Key),
         watch: &Watch,
         reuse: Reuse,
     ) -> Result<(Lease, Server), Unserved> {
@@ -183,7 +197,7 @@ impl PoolState {
         loop {
             let found = match place.take() {
                 Some(lease) => Ok(lease),
-                None => self.wait_for_room(tried, watch).await,
+                None => self.wait_for_room(tried, key, watch).await,
             };
             // What the servers said is worth more to who asks than that none is left.
             let mut lease = found.map_err(|unserved| last.map_or(unserved, Unserved::Connect))?;
@@ -218,7 +232,12 @@ impl PoolState {
         self.balance.borrow_mut().retry(self.clock.now(), tried) == Retry::Granted
     }
 
-    async fn wait_for_room(self: &Rc<Self>, tried: &Tried, watch: &Watch) -> Result<Lease, Unserved> {
+    async fn wait_for_room(
+        self: &Rc<Self>,
+        tried: &Tried,
+        key: Key,
+        watch: &Watch,
+    ) -> Result<Lease, Unserved> {
         let mut now = self.clock.now();
         let until = now + self.queue_deadline;
         let mut first = true;
@@ -226,7 +245,7 @@ impl PoolState {
             self.sync(now);
             let newest = self.newest();
             let must_queue = first && !newest.queue.borrow().is_empty();
-            let pick = if must_queue { Pick::Full } else { self.pick(now, tried) };
+            let pick = if must_queue { Pick::Full } else { self.pick(now, tried, key) };
             match pick {
                 Pick::Server(index) => {
                     let lease = self.lease(index, tried);
@@ -425,6 +444,7 @@ impl Drop for Lease {
         match self.outcome {
             Outcome::Failed(failure) => tally.failed(failure),
             Outcome::Local(_) => tally.local_failures.up(),
+            Outcome::Overtaken => tally.overtaken.up(),
             Outcome::Served | Outcome::ClientGone => {}
         }
         self.pool.balance.borrow_mut().finish(now, self.server, self.outcome);

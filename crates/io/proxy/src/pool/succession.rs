@@ -7,7 +7,7 @@
 
 use std::rc::Rc;
 
-use evenkeel_balance::{Outcome, Pick, ServerIndex, Tried};
+use evenkeel_balance::{Key, Outcome, Pick, ServerIndex, Tried};
 use evenkeel_config::balancer;
 use evenkeel_units::Instant;
 
@@ -76,9 +76,12 @@ impl PoolState {
     }
 
     /// The next server for a request that began here: the choice of the newest pool, among the servers known here.
-    pub(super) fn pick(&self, now: Instant, tried: &Tried) -> Pick {
+    pub(super) fn pick(&self, now: Instant, tried: &Tried, key: Key) -> Pick {
         let successor = self.successor.borrow();
-        let Some(next) = successor.as_ref() else { return self.balance.borrow_mut().pick(now, tried) };
+        let Some(next) = successor.as_ref() else {
+            return self.balance.borrow_mut().pick(now, tried, key);
+        };
+        let key = key.moved(|server| next.place(server));
         let mut there = Tried::NONE;
         let known = |index: &ServerIndex| next.places.iter().position(|place| place.as_ref() == Some(index));
         let here = self.balance.borrow().indexes();
@@ -86,7 +89,7 @@ impl PoolState {
             .filter_map(|index| next.place(index))
             .for_each(|at| there.add(at));
         for _ in 0..=next.pool.shared.servers.len() {
-            match next.pool.balance.borrow_mut().pick(now, &there) {
+            match next.pool.balance.borrow_mut().pick(now, &there, key) {
                 Pick::Server(found) => {
                     match known(&found).and_then(|at| self.balance.borrow().indexes().nth(at)) {
                         Some(index) => return Pick::Server(index),
