@@ -159,10 +159,7 @@ impl Report {
 
     /// Notes why a proxy has no figures.
     pub(crate) fn leave_out(&mut self, proxy: &str, error: &Error) {
-        // What a program says last is what it failed for.
-        let text = format!("{error:#}");
-        let reason = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        self.figures(proxy).left_out = Some(reason.trim().to_owned());
+        self.figures(proxy).left_out = Some(format!("{error:#}"));
     }
 
     /// Notes the most memory that a proxy has had.
@@ -314,9 +311,8 @@ pub(crate) mod tests {
     #[test]
     fn a_proxy_that_could_not_be_measured_has_no_ratio_and_fails_the_run() {
         let mut report = report(Scenario::Tls, &[("haproxy", 20, 0)]);
-        report.leave_out(OURS, &anyhow::anyhow!("it ended at once:\na warning\nit does not start\n"));
+        report.leave_out(OURS, &anyhow::anyhow!("it does not start"));
         assert_eq!(report.ratio(Against::Best), None);
-        let said = report.check().unwrap_err().to_string();
-        assert_eq!(said, "tls: evenkeel was not measured: it does not start");
+        assert!(report.check().unwrap_err().to_string().contains("it does not start"));
     }
 }

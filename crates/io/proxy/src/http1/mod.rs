@@ -41,10 +41,10 @@ enum Next {
 }
 
 /// Serves a client that was just accepted, until it rests or its connection ends.
-pub(crate) async fn begin(client: Client) {
+pub(crate) fn begin(client: Client) -> impl Future<Output = ()> {
     let deadlines = client.listening.settings().deadlines;
     let until = deadline(client.worker.clock.now(), deadlines.client_head);
-    serve(client, Wait::First(until)).await;
+    serve(client, Wait::First(until))
 }
 
 /// Serves a client until it rests or its connection ends.

@@ -18,6 +18,7 @@ use crate::{
         socket::{Read, Socket, either_readable},
         splice::{self, Flow, Pipe, SPLICE_FROM},
         sweep::{Expired, Phase, Watch},
+        turn::Turn,
         wire::Wire,
     },
     pool::{Server, deadline},
@@ -103,8 +104,9 @@ pub(crate) async fn upload(
     server: &mut Server,
 ) -> Result<(), Broken> {
     let deadlines = client.listening.settings().deadlines;
-    let mut pipe = None;
+    let (mut pipe, mut turn) = (None, Turn::default());
     while !request.content.is_done() {
+        let before = request.received;
         let watch = std::rc::Rc::clone(&client.watch);
         watch.set(Phase::Busy, deadline(client.worker.clock.now(), deadlines.client_body_idle));
         match either_readable(&client.socket, &server.socket, &watch).await {
@@ -126,7 +128,7 @@ pub(crate) async fn upload(
             None => upload_piece(client, request, server, deadlines.server_body_idle).await,
         };
         match sent {
-            Ok(()) => {}
+            Ok(()) => turn.moved(request.received - before).await,
             // The server closed or fell silent; what it may have said before that is read next.
             Err(Broken::Server(Failure::Closed)) => break,
             Err(broken) => return Err(broken),
@@ -185,8 +187,9 @@ pub(crate) async fn download(
 ) -> Result<(), Broken> {
     let deadlines = client.listening.settings().deadlines;
     let to = (&client.socket, &*client.watch);
-    let mut pipe = None;
+    let (mut pipe, mut turn) = (None, Turn::default());
     loop {
+        let before = answer.sent;
         let unwritten = std::mem::take(&mut answer.rest.unwritten);
         write_all(&client.worker, to, &unwritten, deadlines.client_write_idle)
             .await
@@ -206,6 +209,7 @@ pub(crate) async fn download(
         } else {
             scratch::with(|scratch| download_piece(client, server, answer, scratch))?;
         }
+        turn.moved(answer.sent - before).await;
     }
     if let Some(pipe) = pipe {
         client.worker.give_pipe(pipe);

@@ -9,4 +9,5 @@ pub(crate) mod socket;
 pub(crate) mod splice;
 pub(crate) mod sweep;
 pub(crate) mod tunnel;
+pub(crate) mod turn;
 pub(crate) mod wire;

@@ -16,6 +16,7 @@ use crate::{
         socket::{Read, Socket},
         splice::{Pipe, SPLICE_FROM},
         sweep::{Expired, Phase, Watch},
+        turn::Turn,
     },
     pool::deadline,
     worker::Worker,
@@ -35,8 +36,8 @@ enum Course {
 /// What a step came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// Something was read or written, or the direction is a stage further.
-    Moved,
+    /// So many bytes were read or written, or the direction is a stage further.
+    Moved(usize),
     /// The sender has sent nothing more.
     Unread,
     /// The receiver has no room.
@@ -57,19 +58,23 @@ impl Direction {
         Self { course: Course::Open, unwritten: Vec::new(), pipe: None }
     }
 
-    /// Moves all that can be moved, then waits for more; whether anything was.
+    /// Moves all that can be moved in a turn, then waits for more or for its next turn; whether anything was moved.
     fn poll(
         &mut self,
         worker: &Worker,
         (from, to): (&Socket, &Socket),
         context: &mut Context<'_>,
     ) -> io::Result<bool> {
-        let mut moved = false;
+        let (mut moved, mut turn) = (false, Turn::default());
         while self.course != Course::Over {
             let waits = match self.step(worker, from, to)? {
-                Step::Moved => {
+                Step::Moved(bytes) => {
                     moved = true;
-                    false
+                    let over = turn.is_over_after(bytes as u64);
+                    if over {
+                        context.waker().wake_by_ref();
+                    }
+                    over
                 }
                 Step::Unread => from.poll_readable(context).is_pending(),
                 Step::Unwritten => to.poll_writable(context).is_pending(),
@@ -89,7 +94,7 @@ impl Direction {
         if let Some((pipe, to)) = self.pipe.as_mut().filter(|pipe| !pipe.is_empty()).zip(to.plain()) {
             return match pipe.empty(to) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Step::Unwritten),
-                other => other.map(|_| Step::Moved),
+                other => other.map(Step::Moved),
             };
         }
         match self.course {
@@ -99,9 +104,9 @@ impl Direction {
                 to.shut_write();
                 self.course = Course::Over;
                 self.leave_pipe(worker);
-                Ok(Step::Moved)
+                Ok(Step::Moved(0))
             }
-            Course::Over => Ok(Step::Moved),
+            Course::Over => Ok(Step::Moved(0)),
         }
     }
 
@@ -113,7 +118,7 @@ impl Direction {
                 Read::Wait => return Ok(Step::Unread),
                 Read::End => {
                     self.course = Course::Ending;
-                    return Ok(Step::Moved);
+                    return Ok(Step::Moved(0));
                 }
             };
             let written = to.write(&scratch.input[..length])?;
@@ -122,24 +127,24 @@ impl Direction {
                 // Where the system grants no pipe, copying does as well.
                 self.pipe = worker.take_pipe().ok();
             }
-            Ok(Step::Moved)
+            Ok(Step::Moved(length))
         })
     }
 
     /// Fills the pipe, which is empty; the run ends with the burst, for a tunnel at rest holds no pipe.
     fn splice(&mut self, worker: &Worker, from: &Socket) -> io::Result<Step> {
-        let Some((pipe, from)) = self.pipe.as_mut().zip(from.plain()) else { return Ok(Step::Moved) };
+        let Some((pipe, from)) = self.pipe.as_mut().zip(from.plain()) else { return Ok(Step::Moved(0)) };
         match pipe.fill(from, usize::MAX) {
             Ok(0) => {
                 self.course = Course::Ending;
-                Ok(Step::Moved)
+                Ok(Step::Moved(0))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.leave_pipe(worker);
                 Ok(Step::Unread)
             }
             Err(error) => Err(error),
-            Ok(_) => Ok(Step::Moved),
+            Ok(_) => Ok(Step::Moved(0)),
         }
     }
 
@@ -148,11 +153,11 @@ impl Direction {
             0 => Ok(Step::Unwritten),
             written if written == self.unwritten.len() => {
                 self.unwritten = Vec::new();
-                Ok(Step::Moved)
+                Ok(Step::Moved(0))
             }
             written => {
                 self.unwritten.drain(..written);
-                Ok(Step::Moved)
+                Ok(Step::Moved(0))
             }
         }
     }
