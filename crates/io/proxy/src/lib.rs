@@ -7,6 +7,7 @@
 
 mod accept;
 mod access_log;
+mod acme;
 mod admin;
 mod client;
 mod clock;

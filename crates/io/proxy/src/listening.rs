@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use crate::{
     access_log::AccessLog,
+    acme::challenges::Challenges,
     pool::PoolState,
     shared::{ListenerShared, ListenerTally},
     tls::{front::Front, passing::Passing},
@@ -26,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) http2: Http2,
     pub(crate) pool: Rc<PoolState>,
     pub(crate) tls: Option<Arc<Front>>,
+    /// Answers to authorities that ask whether names are ours, where requests come in the clear.
+    pub(crate) challenges: Vec<Arc<Challenges>>,
     /// Other pools, by the name that a TLS client asks for.
     pub(crate) passing: Option<Passing>,
     pub(crate) limits: Limits,

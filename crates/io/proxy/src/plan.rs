@@ -12,11 +12,12 @@ use std::{
 };
 
 use evenkeel_balance::Layout;
-use evenkeel_config::balancer::{self, Config, Http2, Mode, PoolIndex, Verify};
+use evenkeel_config::balancer::{self, Challenge, Config, Http2, Mode, PoolIndex, Verify};
 
 use crate::{
     accept,
     access_log::AccessLog,
+    acme::challenges::Challenges,
     shared::{ListenerShared, PoolShared, ServerShared},
     tls::{
         back::Back,
@@ -71,6 +72,15 @@ impl AdminSocket {
     /// Whether two plans have the same one.
     pub(crate) fn is_same(one: &Arc<Self>, other: &Arc<Self>) -> bool {
         Arc::ptr_eq(one, other)
+    }
+}
+
+impl Plan {
+    /// What is answered to authorities that ask by HTTP whether names are ours.
+    pub(crate) fn challenges(&self) -> Vec<Arc<Challenges>> {
+        let fronts = self.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.acme());
+        let by_http = fronts.filter(|acme| acme.settings.challenge == Challenge::Http01);
+        by_http.map(|acme| Arc::clone(&acme.challenges)).collect()
     }
 }
 
@@ -254,7 +264,9 @@ fn plan_front(
         place: format!("listener `{}`, TLS", listener.name),
         problem: error.sentence(),
     };
-    Front::new(folder, settings, inside, before).map(|front| Some(Arc::new(front))).map_err(refused)
+    Front::new((folder, listener.name.as_str()), settings, inside, before)
+        .map(|front| Some(Arc::new(front)))
+        .map_err(refused)
 }
 
 /// TLS with a pool's servers; what it was before goes on with its sessions when nothing of it has changed.

@@ -219,6 +219,7 @@ impl Worker {
             pool: Rc::clone(&pools[planned.pool.position()]),
             tls: planned.tls.clone(),
             passing: Passing::new(listener, pools),
+            challenges: if planned.tls.is_none() { plan.challenges() } else { Vec::new() },
             limits: *plan.config.limits(),
             deadlines: *plan.config.deadlines(),
             access_log: plan.access_log.clone(),

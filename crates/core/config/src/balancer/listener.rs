@@ -96,7 +96,7 @@ pub(super) fn listeners<'a>(top: &Section<'a>, admin: Option<(SocketAddr, usize)
             mode,
             http2: http2(&section),
             pool: pool_name(&section),
-            tls: section.optional_section("tls", LISTENER_TLS_KEYS, listener_tls),
+            tls: section.optional_section("tls", LISTENER_TLS_KEYS, |section| listener_tls(section, mode)),
             sni: sni::rules(&section, mode),
             sni_otherwise: sni::otherwise(&section),
         }

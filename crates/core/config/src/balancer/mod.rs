@@ -5,6 +5,7 @@
 //! listener's pool exists; what is protective is on unless the file turns it down; a reader looks at all its keys
 //! before it gives up, so that every error is found in one pass.
 
+mod acme;
 mod check;
 mod hedge;
 mod limits;
@@ -30,6 +31,7 @@ use crate::{
 use limits::{DEADLINE_KEYS, LIMIT_KEYS};
 use route::{Route, Routing};
 
+pub use acme::{Acme, Challenge};
 pub use check::{HealthCheck, Probe};
 pub use hedge::{Hedge, HedgeAfter};
 pub use limits::{Deadlines, Limits};

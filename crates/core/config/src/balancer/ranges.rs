@@ -90,6 +90,9 @@ pub(super) const MAX_SNI_RULES: usize = 256;
 /// Names of a rule.
 pub(super) const MAX_SNI_NAMES: usize = 256;
 
+/// Names of a certificate that is got by ACME: what Let's Encrypt puts into one.
+pub(super) const MAX_DOMAINS: usize = 100;
+
 /// Every six hours, so that who steals a key of the box reads at most half a day of old sessions without forward
 /// secrecy (rustls's own default). Twice the longest stays below the week of RFC 8446 §4.6.1; 0 is for no tickets.
 pub(super) const TICKET_ROTATION: Span = Span::new(ms(0), hours(6), hours(84));

@@ -7,7 +7,11 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::ranges;
+use super::{
+    Acme, Mode,
+    acme::{self, ACME_KEYS},
+    ranges,
+};
 use crate::{
     document::{Field, Section},
     scalar::{FilePath, HostName},
@@ -17,8 +21,11 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListenerTls {
-    /// The certificates, 1 to 1,001; the first is for clients that ask for no name.
+    /// The certificates from files, at most 1,001; none only where there is `acme`. The first is for clients that ask for
+    /// no name, unless there is `acme`, whose certificate comes before.
     pub certificates: Vec<CertificateFiles>,
+    /// A certificate that the data plane gets for itself.
+    pub acme: Option<Acme>,
     /// The oldest version that is spoken.
     pub minimum_version: TlsVersion,
     /// What a client gets that asks for a name that no certificate has.
@@ -109,6 +116,7 @@ pub(super) const LISTENER_TLS_KEYS: &[&str] = &[
     "key",
     "ocsp",
     "more",
+    "acme",
     "minimum_version",
     "unknown_name",
     "client_ca",
@@ -122,8 +130,11 @@ pub(super) const POOL_TLS_KEYS: &[&str] =
     &["ca", "verify", "server_name", "certificate", "key", "minimum_version"];
 
 /// The table `tls` of a listener, which is there.
-pub(super) fn listener_tls(section: &Section<'_>) -> Option<ListenerTls> {
-    let first = certificate(section);
+pub(super) fn listener_tls(section: &Section<'_>, mode: Option<Mode>) -> Option<ListenerTls> {
+    let acme = section.optional_section("acme", ACME_KEYS, |section| acme::acme(section, mode));
+    let from_files = section.field("acme").is_none() || section.field("certificate").is_some();
+    let first =
+        if from_files { certificate(section).map(Some) } else { no_key_alone(section).map(|()| None) };
     let more = match section.field("more") {
         Some(_) => more(section),
         None => Some(Vec::new()),
@@ -132,14 +143,23 @@ pub(super) fn listener_tls(section: &Section<'_>) -> Option<ListenerTls> {
     let unknown_name = unknown_name(section);
     let client = client(section);
     let ticket_rotation = section.duration("ticket_rotation", ranges::TICKET_ROTATION);
-    let mut certificates = alloc::vec![first?];
-    certificates.extend(more?);
+    let certificates = first?.into_iter().chain(more?).collect();
     Some(ListenerTls {
         certificates,
+        acme: acme?,
         minimum_version: minimum_version?,
         unknown_name: unknown_name?,
         client: client?,
         ticket_rotation: Some(ticket_rotation?).filter(|rotation| !rotation.is_zero()),
+    })
+}
+
+/// A key without a certificate is a certificate that was forgotten.
+fn no_key_alone(section: &Section<'_>) -> Option<()> {
+    let alone = ["key", "ocsp"].into_iter().find_map(|key| section.field(key));
+    alone.map_or(Some(()), |field| {
+        field.refuse("no such key without `certificate`", "add `certificate`, or remove it");
+        None
     })
 }
 

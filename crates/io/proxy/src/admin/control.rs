@@ -21,6 +21,7 @@ use tokio::{
 };
 
 use crate::{
+    acme,
     admin::notify::{self, State},
     clock::Clock,
     plan::{self, AdminSocket, Plan, PlanError},
@@ -113,6 +114,7 @@ impl Control {
         let mut services = JoinSet::new();
         if let Some(path) = &self.config_path {
             services.spawn(tls::watch::run(Arc::clone(&self.running), path.clone()));
+            services.spawn(acme::run(Arc::clone(&self.running), path.clone()));
         }
         if let Some(socket) = self.socket.take() {
             let wishes = self.wishes.clone();

@@ -13,6 +13,7 @@ use evenkeel_http2::PREFACE;
 use evenkeel_units::Instant;
 
 use crate::{
+    acme::challenges,
     client::Client,
     http1::content::Content,
     net::{scratch, socket::Read},
@@ -152,6 +153,7 @@ pub(crate) fn take(client: &mut Client, read: bool) -> Result<Taken, ClientFault
                 client.carry.extend_from_slice(&bytes[known..]);
                 Ok(Taken::Partial)
             }
+            Ok(Parsed::Head(head)) if challenges::answered(client, &head, bytes) => Ok(Taken::End),
             Ok(Parsed::Head(head)) => begin(client, &head, bytes).map(Taken::Request),
         }
     })

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use evenkeel_config::balancer::Mode;
 
 use crate::{
+    acme::challenges::ALPN,
     client::Client,
     http1, http2,
     net::{
@@ -40,6 +41,10 @@ pub(crate) async fn serve(mut client: Client, front: Arc<Front>) {
     };
     if let Err(unshaken) = shaken {
         return refuse(&client, &unshaken).await;
+    }
+    if client.socket.session().is_some_and(|session| session.common().alpn_protocol() == Some(ALPN)) {
+        // An authority has seen what it wanted to see (RFC 8737 §4).
+        return;
     }
     let resumed = client.socket.session().is_some_and(|session| session.is_resumed());
     client.listening.tally().shaken(resumed);

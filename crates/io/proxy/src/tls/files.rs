@@ -71,8 +71,12 @@ pub(crate) struct Certificate {
     pub(crate) key: Arc<CertifiedKey>,
     /// The names in it, in lower case, wildcards included.
     pub(crate) names: Vec<String>,
+    /// When it begins, in seconds since 1970.
+    pub(crate) begins: i64,
     /// When it ends, in seconds since 1970.
     pub(crate) expires: i64,
+    /// Whether the data plane made it, so that nobody vouches for it.
+    pub(crate) is_self_made: bool,
     /// The file, as the configuration names it.
     pub(crate) file: String,
 }
@@ -132,10 +136,26 @@ pub(crate) fn certificate(
     files: &CertificateFiles,
     provider: &CryptoProvider,
 ) -> Result<Certificate, FileError> {
-    let file = path(folder, &files.certificate);
+    let ocsp = files.ocsp.as_ref().map(|ocsp| path(folder, ocsp));
+    let (certificate, key) = (path(folder, &files.certificate), path(folder, &files.key));
+    let label = files.certificate.to_string();
+    certificate_at((&certificate, &key), ocsp.as_deref(), label, provider)
+}
+
+/// Reads a certificate with its key from these files, which may be one.
+///
+/// # Errors
+/// As [`certificate`].
+pub(crate) fn certificate_at(
+    (file, key_file): (&Path, &Path),
+    ocsp: Option<&Path>,
+    label: String,
+    provider: &CryptoProvider,
+) -> Result<Certificate, FileError> {
+    let (file, key_file) = (file.to_owned(), key_file.to_owned());
     let chain = chain(&file)?;
-    let (names, expires) = look_into(&chain[0]).map_err(|why| FileError::Certificate(file.clone(), why))?;
-    let key_file = path(folder, &files.key);
+    let (names, begins, expires) =
+        look_into(&chain[0]).map_err(|why| FileError::Certificate(file.clone(), why))?;
     let key = PrivateKeyDer::from_pem_slice(&read(&key_file)?).map_err(|error| match error {
         pem::Error::NoItemsFound => FileError::NoKey(key_file.clone()),
         error => FileError::Pem(key_file.clone(), error.to_string()),
@@ -147,13 +167,12 @@ pub(crate) fn certificate(
         Error::InvalidCertificate(_) => FileError::Certificate(file.clone(), error.to_string()),
         error => FileError::Key(key_file.clone(), error.to_string()),
     })?;
-    key.ocsp = files.ocsp.as_ref().map(|ocsp| ocsp_response(&path(folder, ocsp))).transpose()?;
-    let file = files.certificate.to_string();
-    Ok(Certificate { key: Arc::new(key), names, expires, file })
+    key.ocsp = ocsp.map(ocsp_response).transpose()?;
+    Ok(Certificate { key: Arc::new(key), names, begins, expires, is_self_made: false, file: label })
 }
 
-/// The names of a certificate and when it ends.
-fn look_into(certificate: &CertificateDer<'_>) -> Result<(Vec<String>, i64), String> {
+/// The names of a certificate, and when it begins and ends.
+fn look_into(certificate: &CertificateDer<'_>) -> Result<(Vec<String>, i64, i64), String> {
     let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(certificate)
         .map_err(|error| error.to_string())?;
     let alternatives = parsed.subject_alternative_name().map_err(|error| error.to_string())?;
@@ -163,7 +182,8 @@ fn look_into(certificate: &CertificateDer<'_>) -> Result<(Vec<String>, i64), Str
         GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
         _ => None,
     });
-    Ok((names.collect(), parsed.validity().not_after.timestamp()))
+    let validity = parsed.validity();
+    Ok((names.collect(), validity.not_before.timestamp(), validity.not_after.timestamp()))
 }
 
 /// Reads an OCSP response of which at least the status is that it succeeded (RFC 6960 §4.2.1).

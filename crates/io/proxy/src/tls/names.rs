@@ -16,7 +16,10 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::tls::files::Certificate;
+use crate::{
+    acme::challenges::{ALPN, Challenges},
+    tls::files::Certificate,
+};
 
 /// Certificates for one name, the cheapest to sign with first.
 type Keys = Vec<Arc<CertifiedKey>>;
@@ -84,12 +87,14 @@ impl Table {
 pub(crate) struct Certificates {
     table: RwLock<Arc<Table>>,
     unknown: UnknownName,
+    /// What an authority is shown that asks whether a name is ours.
+    challenges: Option<Arc<Challenges>>,
 }
 
 impl Certificates {
     /// What a listener begins with.
-    pub(crate) fn new(table: Table, unknown: UnknownName) -> Self {
-        Self { table: RwLock::new(Arc::new(table)), unknown }
+    pub(crate) fn new(table: Table, unknown: UnknownName, challenges: Option<Arc<Challenges>>) -> Self {
+        Self { table: RwLock::new(Arc::new(table)), unknown, challenges }
     }
 
     /// The certificates of now.
@@ -111,6 +116,11 @@ impl std::fmt::Debug for Certificates {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let Some(challenges) = &self.challenges
+            && hello.alpn().is_some_and(|mut protocols| protocols.any(|protocol| protocol == ALPN))
+        {
+            return challenges.certificate_for(&hello.server_name()?.to_ascii_lowercase());
+        }
         self.table().choose(hello.server_name(), self.unknown, hello.signature_schemes())
     }
 }
@@ -126,7 +136,14 @@ mod tests {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let key = CertifiedKey::from_der(vec![made.der().clone()], key, &provider).unwrap();
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        Certificate { key: Arc::new(key), names, expires: i64::MAX, file: file.to_owned() }
+        Certificate {
+            key: Arc::new(key),
+            names,
+            begins: 0,
+            expires: i64::MAX,
+            is_self_made: false,
+            file: file.to_owned(),
+        }
     }
 
     #[test]

@@ -46,7 +46,8 @@ pub(crate) fn metrics(plan: &Plan, out: &mut Exposition) {
     let mut family = out.family(EXPIRY);
     for listener in listeners() {
         let table = listener.tls.as_ref().map(|front| front.certificates.table());
-        for certificate in table.iter().flat_map(|table| &table.certificates) {
+        for certificate in table.iter().flat_map(|table| &table.certificates).filter(|one| !one.is_self_made)
+        {
             let labels = [("listener", listener.shared.name.as_str()), ("certificate", &certificate.file)];
             family.sample(&labels, u64::try_from(certificate.expires).unwrap_or(0));
         }
@@ -58,7 +59,7 @@ pub(crate) fn warn_of_expiry(listener: &str, front: &Front) {
     let now = files::now();
     for certificate in &front.certificates.table().certificates {
         let file = &certificate.file;
-        let left = certificate.expires - now;
+        let left = certificate.expires.saturating_sub(now);
         if left < 0 {
             tracing::error!(listener, "certificate `{file}` has expired; clients refuse it: renew it");
         } else if left < WARNED_SECONDS {

@@ -124,7 +124,7 @@ mod tests {
         );
         let config = config.unwrap();
         let settings = config.listeners()[0].tls.as_ref().unwrap();
-        let front = Arc::new(Front::new(folder, settings, Inside::Bytes, None).unwrap());
+        let front = Arc::new(Front::new((folder, "w"), settings, Inside::Bytes, None).unwrap());
         let shown = || front.certificates.table().certificates[0].key.cert[0].to_vec();
         let mut watched = Watched::new("w", &front);
         watched.look(folder);

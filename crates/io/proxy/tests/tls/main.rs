@@ -6,6 +6,7 @@ mod peers;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acme;
 mod clients;
 mod http2;
 mod openssl;
