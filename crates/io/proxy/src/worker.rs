@@ -34,7 +34,7 @@ use crate::{
     },
     plan::{Plan, PlannedListener},
     pool::PoolState,
-    tls::passing::Passing,
+    tls::{passing::Passing, turnstile::Turnstile},
 };
 
 /// Pools are told the time on every fourth sweep: five times a second.
@@ -61,6 +61,8 @@ pub(crate) struct Worker {
     pub(crate) no_watch: Rc<Watch>,
     /// Tasks that wait for the first byte of a request.
     pub(crate) waiting: Cell<usize>,
+    /// Where handshakes of clients wait for their turn.
+    pub(crate) turnstile: Rc<Turnstile>,
     count: NonZeroUsize,
     seed: u64,
     ids: Cell<u64>,
@@ -108,6 +110,7 @@ impl Worker {
             sweep: Sweep::default(),
             lot: Lot::default(),
             no_watch: Watch::idle(),
+            turnstile: Turnstile::new(),
             waiting: Cell::new(0),
             count,
             seed,

@@ -292,7 +292,7 @@ impl PoolState {
         let server = &self.shared.servers[index.position()];
         let Some(back) = &server.tls else { return Ok(socket) };
         let shaken = match back.begin(server.address) {
-            Ok(side) => Box::pin(handshake::shake(&mut socket, side, watch)).await,
+            Ok(side) => Box::pin(handshake::shake(&mut socket, side, watch, None)).await,
             Err(error) => {
                 Err(handshake::Unshaken { reason: handshake::Reason::Ours, words: error.to_string() })
             }

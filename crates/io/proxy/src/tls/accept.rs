@@ -36,7 +36,10 @@ pub(crate) async fn serve(mut client: Client, front: Arc<Front>) {
     let settings = client.listening.settings();
     client.watch.set(Phase::Busy, deadline(client.worker.clock.now(), settings.deadlines.tls_handshake));
     let shaken = match front.begin() {
-        Ok(side) => Box::pin(handshake::shake(&mut client.socket, side, &client.watch)).await,
+        Ok(side) => {
+            let turnstile = Some(&client.worker.turnstile);
+            Box::pin(handshake::shake(&mut client.socket, side, &client.watch, turnstile)).await
+        }
         Err(error) => Err(Unshaken { reason: Reason::Ours, words: error.to_string() }),
     };
     if let Err(unshaken) = shaken {

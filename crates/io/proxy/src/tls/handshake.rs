@@ -3,7 +3,7 @@
 //! Owns: waiting for the other side, and the reason why a handshake failed. Leaves to others: what is agreed on
 //! (`front`, `back`). Invariant: every handshake ends in a session or in exactly one reason that is counted.
 
-use std::{io, task::Poll};
+use std::{io, rc::Rc, task::Poll};
 
 use rustls::{AlertDescription, CertificateError, Error};
 
@@ -12,7 +12,10 @@ use crate::{
         socket::Socket,
         sweep::{Expired, Watch},
     },
-    tls::session::{PlainHttp, Progress, Session, Side},
+    tls::{
+        session::{PlainHttp, Progress, Session, Side},
+        turnstile::Turnstile,
+    },
 };
 
 /// Why a handshake came to nothing.
@@ -155,28 +158,46 @@ impl Unshaken {
     }
 }
 
-/// Makes a connection one that speaks TLS, before the deadline of `watch`.
+/// Makes a connection one that speaks TLS, before the deadline of `watch`; what costs much waits for its turn at the
+/// turnstile, where there is one.
 ///
 /// # Errors
 /// The reason; the connection is of no more use then, but for an answer in plain text.
-pub(crate) async fn shake(socket: &mut Socket, side: Side, watch: &Watch) -> Result<(), Unshaken> {
+pub(crate) async fn shake(
+    socket: &mut Socket,
+    side: Side,
+    watch: &Watch,
+    turnstile: Option<&Rc<Turnstile>>,
+) -> Result<(), Unshaken> {
     let mut session = Session::new(side);
+    // A client waits for nobody before it begins.
+    if turnstile.is_some() {
+        wait(&mut session, socket, watch).await?;
+    }
     loop {
+        if let Some(turnstile) = turnstile {
+            watch.guard(turnstile.pass()).await.map_err(|Expired| late())?;
+        }
         match session.shake(socket.wire()) {
             Ok(Progress::Traffic) => break,
             Ok(Progress::Handshake) => {}
             Err(error) => return Err(Unshaken::of(&error)),
         }
-        let wire = socket.wire();
-        let waited = std::future::poll_fn(|context| match session.poll_readable(wire, context) {
-            Poll::Ready(()) => Poll::Ready(Ok(())),
-            Poll::Pending => watch.poll_expired(context).map(Err),
-        });
-        if let Err(Expired) = waited.await {
-            let words = "the TLS handshake was not over in time".to_owned();
-            return Err(Unshaken { reason: Reason::Timeout, words });
-        }
+        wait(&mut session, socket, watch).await?;
     }
     socket.encrypt(session);
     Ok(())
+}
+
+/// Waits until there is more from the other side.
+async fn wait(session: &mut Session, socket: &Socket, watch: &Watch) -> Result<(), Unshaken> {
+    let waited = std::future::poll_fn(|context| match session.poll_readable(socket.wire(), context) {
+        Poll::Ready(()) => Poll::Ready(Ok(())),
+        Poll::Pending => watch.poll_expired(context).map(Err),
+    });
+    waited.await.map_err(|Expired| late())
+}
+
+fn late() -> Unshaken {
+    Unshaken { reason: Reason::Timeout, words: "the TLS handshake was not over in time".to_owned() }
 }

@@ -14,4 +14,5 @@ pub(crate) mod passing;
 pub(crate) mod report;
 pub(crate) mod session;
 pub(crate) mod tickets;
+pub(crate) mod turnstile;
 pub(crate) mod watch;

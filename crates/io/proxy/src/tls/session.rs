@@ -422,7 +422,8 @@ impl Session {
 
     /// Whether nothing has come but what TLS itself has to say, such as tickets.
     pub(crate) fn is_silent(&mut self, wire: &Wire) -> bool {
-        if self.has_news() {
+        // What waits to be written is written by who waits to read.
+        if self.has_news() || !matches!(self.flush(wire), Ok(true)) {
             return false;
         }
         wire.is_silent() || matches!(self.read(wire, &mut [0]), Ok(Read::Wait))
