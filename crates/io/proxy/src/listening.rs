@@ -17,7 +17,7 @@ use crate::{
     acme::challenges::Challenges,
     pool::PoolState,
     shared::{ListenerShared, ListenerTally},
-    tls::{front::Front, passing::Passing},
+    tls::{front::Front, identity::CertificateFields, passing::Passing},
     worker::Worker,
 };
 
@@ -27,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) http2: Http2,
     pub(crate) pool: Rc<PoolState>,
     pub(crate) tls: Option<Arc<Front>>,
+    /// What is done with the fields of a client's certificate.
+    pub(crate) certificate_fields: CertificateFields,
     /// Answers to authorities that ask whether names are ours, where requests come in the clear.
     pub(crate) challenges: Vec<Arc<Challenges>>,
     /// Other pools, by the name that a TLS client asks for.

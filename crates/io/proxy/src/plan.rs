@@ -23,6 +23,7 @@ use crate::{
         back::Back,
         files::FileError,
         front::{Front, Inside},
+        identity::CertificateFields,
     },
 };
 
@@ -76,6 +77,16 @@ impl AdminSocket {
 }
 
 impl Plan {
+    /// What is done with the fields of clients' certificates, at every listener: servers cannot tell by which one a request
+    /// came.
+    pub(crate) fn certificate_fields(&self) -> CertificateFields {
+        let mut fronts = self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        match fronts.any(|front| front.asks_for_certificates()) {
+            true => CertificateFields::Ours,
+            false => CertificateFields::Passed,
+        }
+    }
+
     /// What is answered to authorities that ask by HTTP whether names are ours.
     pub(crate) fn challenges(&self) -> Vec<Arc<Challenges>> {
         let fronts = self.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.acme());

@@ -222,6 +222,7 @@ impl Worker {
             pool: Rc::clone(&pools[planned.pool.position()]),
             tls: planned.tls.clone(),
             passing: Passing::new(listener, pools),
+            certificate_fields: plan.certificate_fields(),
             challenges: if planned.tls.is_none() { plan.challenges() } else { Vec::new() },
             limits: *plan.config.limits(),
             deadlines: *plan.config.deadlines(),

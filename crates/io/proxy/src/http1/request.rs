@@ -7,7 +7,7 @@ use evenkeel_balance::Key;
 use evenkeel_config::balancer::Http2;
 use evenkeel_http1::{
     ChunkError, Framing, Hop, Method, Parsed, RequestError, RequestHead, Version, parse_request,
-    write_request,
+    write_edited_request, write_request,
 };
 use evenkeel_http2::PREFACE;
 use evenkeel_units::Instant;
@@ -207,7 +207,13 @@ pub(crate) fn prepare(client: &Client, head: &RequestHead, bytes: &[u8]) -> Resu
     }
     let mut out = scratch::take();
     let hop = Hop { client: client.address.as_bytes(), host: settings.pool.host.as_bytes() };
-    write_request(head, bytes, &hop, &mut out);
+    let session = client.socket.session();
+    let told = session.as_ref().map_or(&[][..], |session| &session.told);
+    let (mut names, mut lines) = (Vec::new(), Vec::new());
+    match settings.certificate_fields.edits(None, told, (&mut names, &mut lines)) {
+        None => write_request(head, bytes, &hop, &mut out),
+        Some(edits) => write_edited_request(head, bytes, &hop, &edits, &mut out),
+    }
     Ok(Request {
         method: head.method,
         keep_alive: head.keep_alive,

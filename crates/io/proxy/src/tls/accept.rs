@@ -21,6 +21,7 @@ use crate::{
     tls::{
         front::{Front, HTTP2},
         handshake::{self, Reason, Unshaken},
+        identity,
     },
 };
 
@@ -48,6 +49,12 @@ pub(crate) async fn serve(mut client: Client, front: Arc<Front>) {
     if client.socket.session().is_some_and(|session| session.common().alpn_protocol() == Some(ALPN)) {
         // An authority has seen what it wanted to see (RFC 8737 §4).
         return;
+    }
+    if front.asks_for_certificates()
+        && let Some(mut session) = client.socket.session()
+    {
+        let shown = session.common().peer_certificates().and_then(|chain| chain.first());
+        session.told = identity::lines(shown);
     }
     let resumed = client.socket.session().is_some_and(|session| session.is_resumed());
     client.listening.tally().shaken(resumed);

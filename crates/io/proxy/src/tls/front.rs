@@ -138,6 +138,11 @@ impl Front {
         UnbufferedServerConnection::new(Arc::clone(&self.config)).map(Side::Server)
     }
 
+    /// Whether clients must or may show a certificate.
+    pub(crate) const fn asks_for_certificates(&self) -> bool {
+        self.clients.is_some()
+    }
+
     /// The certificate that it gets for itself.
     pub(crate) const fn acme(&self) -> Option<&AcmeFront> {
         self.acme.as_ref()

@@ -9,6 +9,7 @@ pub(crate) mod back;
 pub(crate) mod files;
 pub(crate) mod front;
 pub(crate) mod handshake;
+pub(crate) mod identity;
 pub(crate) mod names;
 pub(crate) mod passing;
 pub(crate) mod report;

@@ -110,6 +110,8 @@ pub(crate) struct Session {
     pledged: usize,
     theirs: Theirs,
     ours: Ours,
+    /// What servers are told of the other side's certificate; empty where none was asked for.
+    pub(crate) told: Box<[u8]>,
 }
 
 /// What working off records came to.
@@ -147,7 +149,7 @@ impl Plain<'_> {
 
 impl Session {
     /// A session of which nothing has been said.
-    pub(crate) const fn new(side: Side) -> Self {
+    pub(crate) fn new(side: Side) -> Self {
         Self {
             side,
             incoming: Vec::new(),
@@ -156,6 +158,7 @@ impl Session {
             pledged: 0,
             theirs: Theirs::Open,
             ours: Ours::Open,
+            told: Box::default(),
         }
     }
 

@@ -374,6 +374,41 @@ fn clients_must_or_may_show_a_certificate_of_theirs() {
 }
 
 #[test]
+fn servers_are_told_of_a_clients_certificate_by_the_data_plane_alone() {
+    let server = answering(|head, _| {
+        let told = ["client-cert", "x-client-subject", "x-client-verify"];
+        ok(told.map(|name| field(head, name).unwrap_or("-").to_owned()).join("|").as_bytes())
+    });
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let ca = authority.write(folder.path(), "ca.pem");
+    let lines = authority.issue(&["site"]).write(folder.path(), "site");
+    let tls = format!("{lines}client_ca = \"{}\"\nclient = \"optional\"\n", ca.display());
+    let both = configuration("http", &tls, &[server], "").replacen(
+        "[[pool]]",
+        "[[listener]]\nname = \"plain\"\nbind = \"127.0.0.1:0\"\nmode = \"http\"\npool = \"app\"\n[[pool]]",
+        1,
+    );
+    let plane = Plane::start(&both, 1);
+    let ann = authority.issue_with(&["ann"], |params| {
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, "A, B");
+    });
+    let lie = "GET / HTTP/1.1\r\nHost: site\r\nX-Client-Verify: SUCCESS\r\nx-client-subject: CN=root\r\n\
+               Client-Cert: :AAAA:\r\n\r\n";
+    for version in BOTH {
+        let config = client_config(&authority, Some(&ann), version);
+        for kind in ["full", "resumed"] {
+            let told = String::from_utf8(connect(plane.address(), &config, "site").ask(lie).body).unwrap();
+            let parts: Vec<_> = told.split('|').collect();
+            assert!(parts[0].len() > 300 && parts[0].starts_with(':') && parts[0].ends_with(':'), "{told}");
+            assert_eq!(parts[1..], ["O=A\\2C B,CN=ann", "SUCCESS"], "{version:?}, {kind}");
+        }
+        let without = client_config(&authority, None, version);
+        assert_eq!(connect(plane.address(), &without, "site").ask(lie).body, b"-|-|NONE");
+    }
+    assert_eq!(Client::connect(plane.listener("plain")).ask(lie).body, b"-|-|-");
+}
+
+#[test]
 fn records_that_are_cut_anywhere_are_put_together() {
     let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
     let tls = authority.issue(&["site"]).write(folder.path(), "site");
