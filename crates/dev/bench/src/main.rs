@@ -57,7 +57,7 @@ enum What {
     },
     /// Sends the traffic of a scenario that other generators cannot send; the last line printed is JSON.
     Load {
-        /// The kind of traffic: tls-handshake or websocket.
+        /// The kind of traffic: tls, tls-handshake or websocket.
         scenario: Scenario,
         #[command(flatten)]
         target: Target,

@@ -14,7 +14,7 @@ use crate::{
     crowd::Crowd,
     load::{self, Order},
     peers::{Kind, Peer, Setup},
-    process::{Cores, Started},
+    process::{Cores, Cpu, Started},
     report::{Report, Round},
     scenario::Scenario,
     strace::Trace,
@@ -108,7 +108,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Report> {
 async fn start(kind: &Kind, setup: Setup<'_>, plan: &Plan, cores: Cores) -> Result<Peer> {
     let peer = Peer::start(kind.clone(), setup).await?;
     verify::answer(plan.scenario, &peer)?;
-    load::run(plan.order(peer.address, WARM_UP), cores).await?;
+    load::run(plan.order(peer.address, WARM_UP), cores, || Ok(())).await?;
     Ok(peer)
 }
 
@@ -138,8 +138,12 @@ fn gather(
 }
 
 async fn round(plan: &Plan, peer: &Peer, cores: Cores) -> Result<Round> {
-    let before = peer.process.cpu()?;
-    let load = load::run(plan.order(peer.address, plan.length), cores).await?;
+    let mut before = Cpu::default();
+    let begins = || {
+        before = peer.process.cpu()?;
+        Ok(())
+    };
+    let load = load::run(plan.order(peer.address, plan.length), cores, begins).await?;
     let (total, user) = peer.process.cpu()?.since(&before);
     ensure!(load.requests > 0, "{} answered nothing", peer.kind.name());
     Ok(Round::new(total, user, &load))
@@ -150,7 +154,7 @@ async fn round(plan: &Plan, peer: &Peer, cores: Cores) -> Result<Round> {
 async fn system_calls(plan: &Plan, peer: &Peer, cores: Cores, folder: &Path) -> Result<f64> {
     let counts = folder.join(format!("{}.strace", peer.kind.name()));
     let trace = Trace::attach(&peer.process.pids()?, &counts)?;
-    let load = load::run(plan.order(peer.address, TRACED), cores).await?;
+    let load = load::run(plan.order(peer.address, TRACED), cores, || Ok(())).await?;
     let calls = trace.detach()?;
     ensure!(load.requests > 0, "no request was answered while they were counted");
     Ok(calls as f64 / load.requests as f64)

@@ -1,8 +1,8 @@
 //! The load: who sends the traffic of a scenario, and what is seen of it.
 //!
-//! Owns: the choice of the generator. HTTP/1.1 is wrk's, HTTP/2 is h2load's; full handshakes and WebSocket messages are
-//! sent by this very program (`own`), because neither of the others can. All of them are pinned to the load's core, and
-//! all but wrk's last requests, cut off when its time is over, are answered before they end.
+//! Owns: the choice of the generator. HTTP/1.1 is wrk's, HTTP/2 is h2load's; all of TLS over HTTP/1.1 and WebSocket
+//! messages are sent by this very program (`own`): wrk would resume sessions, and its handshakes would count among the
+//! requests that follow them. All of them are pinned to the load's core.
 
 mod h2load;
 pub(crate) mod own;
@@ -58,20 +58,24 @@ impl Order {
     }
 }
 
-/// Sends traffic, and checks that what came back can be all of it.
-pub(crate) async fn run(order: Order, cores: Cores) -> Result<Load> {
+/// Sends traffic, and checks that what came back can be all of it. Calls `begins` when the measured part begins: at
+/// once, or when the connections are there.
+pub(crate) async fn run(order: Order, cores: Cores, mut begins: impl FnMut() -> Result<()>) -> Result<Load> {
+    if order.scenario != Scenario::Tls {
+        begins()?;
+    }
     let load = match order.scenario {
         Scenario::Keepalive
         | Scenario::NewConnection
         | Scenario::Body1M
         | Scenario::Tcp
         | Scenario::Tcp1M
-        | Scenario::Tls
         | Scenario::Idle(_)
         | Scenario::Servers(_)
         | Scenario::Routes(_) => wrk::run(order, cores.rest).await?,
         Scenario::H2 | Scenario::H2c => h2load::run(order, cores.rest).await?,
         Scenario::TlsHandshake | Scenario::Websocket => own::start(order, cores.rest).await?,
+        Scenario::Tls => own::start_connected(order, cores.rest, begins).await?,
     };
     let least = load.requests * order.scenario.content_bytes();
     ensure!(

@@ -1,4 +1,5 @@
-//! Load of our own, where no generator of Debian does it: full TLS handshakes, and messages over WebSocket connections.
+//! Load of our own, where no generator of Debian does it: full TLS handshakes, requests on TLS connections that are
+//! there before them, and messages over WebSocket connections.
 //!
 //! Owns: one task for each connection, which does the next thing when the last one is done, and checks every answer byte
 //! for byte. Runs as a process of its own, so that it can be pinned; its last line is the load as JSON.
@@ -7,19 +8,21 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
+    process::Stdio,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustls::pki_types::ServerName;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
+    process::Command,
     task::JoinSet,
     time,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{Load, MESSAGE_BYTES, Order, output, summary};
 use crate::{
@@ -34,20 +37,51 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Errors after which a task gives up, so that a proxy that is gone does not make it spin.
 const MOST_ERRORS: u64 = 100;
 
+/// What the load prints when its connections are there; it goes on when it reads a line.
+const READY: &str = "ready";
+
 /// Starts this program as the load of an order.
 pub(super) async fn start(order: Order, core: usize) -> Result<Load> {
+    let text = output(core, &command(order)?).await?;
+    let line = text.lines().last().unwrap_or_default();
+    serde_json::from_str(line).with_context(|| format!("cannot read what the load printed:\n{text}"))
+}
+
+fn command(order: Order) -> Result<Vec<String>> {
     let program = std::env::current_exe().context("cannot find this program")?;
-    let command = [
+    Ok(vec![
         program.display().to_string(),
         "load".to_owned(),
         order.scenario.to_string(),
         format!("--address={}", order.address),
         format!("--connections={}", order.connections),
         format!("--seconds={}", order.seconds()),
-    ];
-    let text = output(core, &command).await?;
-    let line = text.lines().last().unwrap_or_default();
-    serde_json::from_str(line).with_context(|| format!("cannot read what the load printed:\n{text}"))
+    ])
+}
+
+/// The same, with a word from it when its connections are there.
+pub(super) async fn start_connected(
+    order: Order,
+    core: usize,
+    mut begins: impl FnMut() -> Result<()>,
+) -> Result<Load> {
+    let mut child = Command::new("taskset")
+        .args(["--cpu-list", &core.to_string()])
+        .args(command(order)?)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("cannot start the load by taskset (package util-linux)")?;
+    let mut input = child.stdin.take().context("the load has no input")?;
+    let mut lines = BufReader::new(child.stdout.take().context("the load has no output")?).lines();
+    let first = lines.next_line().await?.unwrap_or_default();
+    ensure!(first == READY, "the connections of the load could not be opened: {first}");
+    begins()?;
+    input.write_all(b"go\n").await?;
+    let line = lines.next_line().await?.unwrap_or_default();
+    child.wait().await?;
+    serde_json::from_str(&line).with_context(|| format!("cannot read what the load printed:\n{line}"))
 }
 
 /// What one task has seen.
@@ -70,6 +104,9 @@ impl Seen {
 /// # Errors
 /// When the scenario is one that another generator sends.
 pub(crate) async fn send(order: Order) -> Result<Load> {
+    if order.scenario == Scenario::Tls {
+        return connected(order).await;
+    }
     let until = Instant::now() + order.length;
     let seen = match order.scenario {
         Scenario::TlsHandshake => {
@@ -86,7 +123,10 @@ async fn tasks<F>(order: Order, task: impl Fn() -> F) -> Seen
 where
     F: Future<Output = Seen> + Send + 'static,
 {
-    let mut tasks: JoinSet<Seen> = (0..order.connections).map(|_| task()).collect();
+    gather((0..order.connections).map(|_| task()).collect()).await
+}
+
+async fn gather(mut tasks: JoinSet<Seen>) -> Seen {
     let mut all = Seen::default();
     while let Some(seen) = tasks.join_next().await {
         let Seen { times_us, errors, received_bytes } = seen.unwrap_or(Seen { errors: 1, ..Seen::default() });
@@ -95,6 +135,53 @@ where
         all.received_bytes += received_bytes;
     }
     all
+}
+
+/// Requests over TLS connections that are there before the first of them.
+async fn connected(order: Order) -> Result<Load> {
+    let connector = TlsConnector::from(Arc::new(tls::full_handshakes()));
+    let mut streams = Vec::new();
+    for _ in 0..order.connections {
+        streams.push(within(secure(order.address, &connector)).await.context("a TLS connection")?);
+    }
+    println!("{READY}");
+    io::stdin().read_line(&mut String::new())?;
+    let until = Instant::now() + order.length;
+    let seen = gather(streams.into_iter().map(|stream| requests(stream, until)).collect()).await;
+    Ok(summary(seen.times_us, seen.errors, seen.received_bytes, order.length))
+}
+
+async fn secure(address: SocketAddr, connector: &TlsConnector) -> io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    connector.connect(ServerName::IpAddress(address.ip().into()), stream).await
+}
+
+/// Asks again and again on one connection.
+async fn requests(mut stream: TlsStream<TcpStream>, until: Instant) -> Seen {
+    let mut seen = Seen::default();
+    let mut answer = vec![0; SMALL + 2_048];
+    while Instant::now() < until {
+        let began = Instant::now();
+        match within(request(&mut stream, &mut answer)).await {
+            Ok(bytes) => seen.add(began, bytes),
+            Err(_) => return Seen { errors: 1, ..seen },
+        }
+    }
+    seen
+}
+
+/// One request and its answer, which ends with the content that the server sends.
+async fn request(stream: &mut TlsStream<TcpStream>, answer: &mut [u8]) -> io::Result<usize> {
+    stream.write_all(b"GET /1k HTTP/1.1\r\nHost: bench\r\n\r\n").await?;
+    let mut filled = 0;
+    while filled < SMALL || !answer[..filled].ends_with(&[b'x'; SMALL]) {
+        match stream.read(&mut answer[filled..]).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            length => filled += length,
+        }
+    }
+    if answer.starts_with(b"HTTP/1.1 200 ") { Ok(filled) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
 /// Runs a step until the time is over, and counts how it went.
@@ -116,9 +203,7 @@ async fn handshakes(address: SocketAddr, connector: TlsConnector, until: Instant
 }
 
 async fn handshake(address: SocketAddr, connector: &TlsConnector) -> io::Result<usize> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let mut stream = connector.connect(ServerName::IpAddress(address.ip().into()), stream).await?;
+    let mut stream = secure(address, connector).await?;
     stream.write_all(b"GET /1k HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").await?;
     let mut answer = Vec::with_capacity(SMALL + 512);
     match stream.read_to_end(&mut answer).await {

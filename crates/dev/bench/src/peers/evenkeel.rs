@@ -64,16 +64,11 @@ mod tests {
     use super::*;
     use crate::{certificate::Certificate, process::Cores, scenario::Scenario};
 
-    /// Scenarios that the data plane cannot be configured for yet.
-    fn is_awaited(scenario: Scenario) -> bool {
-        scenario.servers() > 256
-    }
-
     #[test]
     fn our_own_configuration_is_accepted_in_every_scenario() {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let certificate = Certificate::at(Path::new("/"));
-        for scenario in Scenario::ALL.into_iter().filter(|scenario| !is_awaited(*scenario)) {
+        for scenario in Scenario::ALL {
             let setup = Setup {
                 scenario,
                 connections: 256,
