@@ -84,7 +84,13 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Report> {
     let crowds = gather(plan, &peers, cores, &mut report)?;
     for number in 1..=plan.rounds {
         for peer in &peers {
-            let round = round(plan, peer, cores).await?;
+            let round = match round(plan, peer, cores).await {
+                Ok(round) => round,
+                Err(error) => {
+                    println!("once more, for {error:#}");
+                    round(plan, peer, cores).await?
+                }
+            };
             println!("round {number}/{}  {:<9} {round}", plan.rounds, peer.kind.name());
             report.add(peer.kind.name(), round);
         }

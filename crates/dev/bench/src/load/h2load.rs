@@ -15,7 +15,7 @@ const STREAMS: u32 = 10;
 /// Sends the traffic from a core.
 pub(super) async fn run(order: Order, core: usize) -> Result<Load> {
     let log = tempfile::NamedTempFile::new().context("no temporary file")?;
-    let text = output(core, &command(order, &log.path().display().to_string())).await?;
+    let text = output(order, core, &command(order, &log.path().display().to_string())).await?;
     let times = times(&fs::read_to_string(log.path()).context("cannot read h2load's log")?)
         .context("cannot read h2load's log")?;
     parse(&text, times).with_context(|| format!("cannot read what h2load printed:\n{text}"))

@@ -12,7 +12,7 @@ use std::{net::SocketAddr, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
-use tokio::process::Command;
+use tokio::{process::Command, time};
 
 use crate::{process::Cores, scenario::Scenario};
 
@@ -87,16 +87,22 @@ pub(crate) async fn run(order: Order, cores: Cores, mut begins: impl FnMut() -> 
     Ok(load)
 }
 
+/// How much longer than it was told to a generator may run: all of them end within a second, but h2load has been seen
+/// to go on with connections that it made too late to stop.
+const OVERTIME: Duration = Duration::from_secs(20);
+
 /// Runs a generator on a core to its end, and gives what it printed.
-async fn output(core: usize, command: &[String]) -> Result<String> {
+async fn output(order: Order, core: usize, command: &[String]) -> Result<String> {
     let name = &command[0];
-    let output = Command::new("taskset")
+    let running = Command::new("taskset")
         .args(["--cpu-list", &core.to_string()])
         .args(command)
         .stdin(Stdio::null())
         .kill_on_drop(true)
-        .output()
+        .output();
+    let output = time::timeout(order.length + OVERTIME, running)
         .await
+        .with_context(|| format!("{name} does not end"))?
         .with_context(|| format!("cannot start {name}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(output.status.success(), "{name}: {}\n{text}", String::from_utf8_lossy(&output.stderr));

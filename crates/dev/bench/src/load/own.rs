@@ -42,7 +42,7 @@ const READY: &str = "ready";
 
 /// Starts this program as the load of an order.
 pub(super) async fn start(order: Order, core: usize) -> Result<Load> {
-    let text = output(core, &command(order)?).await?;
+    let text = output(order, core, &command(order)?).await?;
     let line = text.lines().last().unwrap_or_default();
     serde_json::from_str(line).with_context(|| format!("cannot read what the load printed:\n{text}"))
 }

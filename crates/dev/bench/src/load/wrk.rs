@@ -44,7 +44,7 @@ struct Line {
 pub(super) async fn run(order: Order, core: usize) -> Result<Load> {
     let mut script = tempfile::Builder::new().suffix(".lua").tempfile().context("no temporary file")?;
     script.write_all(lua(order.scenario).as_bytes())?;
-    let text = output(core, &command(order, script.path())).await?;
+    let text = output(order, core, &command(order, script.path())).await?;
     parse(&text).with_context(|| format!("cannot read what wrk printed:\n{text}"))
 }
 
