@@ -25,7 +25,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Balances HTTP and TCP connections over the servers of a configuration file.
 ///
 /// SIGHUP reads the file again without dropping a connection; a file with errors is refused whole and the
-/// running configuration stays. SIGTERM and SIGINT let clients finish, then end the process.
+/// running configuration stays. SIGUSR1 opens the access log anew after it was moved away. SIGTERM and SIGINT let clients finish, then end the process.
 #[derive(Parser)]
 #[command(name = "evenkeel-proxy", version)]
 struct Arguments {
@@ -86,6 +86,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
 /// The signals that we know.
 struct Signals {
     hangup: Signal,
+    reopen: Signal,
     terminate: Signal,
     interrupt: Signal,
 }
@@ -94,6 +95,7 @@ impl Signals {
     fn catch() -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
+            reopen: signal(SignalKind::user_defined1())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
@@ -105,6 +107,7 @@ impl Signals {
             tokio::select! {
                 // What is wrong with a file is logged where it is found.
                 _ = self.hangup.recv() => drop(proxy.reload().await),
+                _ = self.reopen.recv() => proxy.reopen_logs(),
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
             }

@@ -6,6 +6,7 @@
 mod apply;
 mod check;
 mod clock;
+mod data_plane;
 mod device;
 mod files;
 mod key;
@@ -32,6 +33,9 @@ enum Task {
     Release(release::Arguments),
     Check(check::Arguments),
     Apply(apply::Arguments),
+    Reload(data_plane::ReloadArguments),
+    Server(data_plane::ServerArguments),
+    Status(data_plane::StatusArguments),
     Device(device::Arguments),
     Rollout(rollout::Arguments),
 }
@@ -42,6 +46,9 @@ fn main() -> ExitCode {
         Task::Release(arguments) => release::run(arguments),
         Task::Check(arguments) => check::run(&arguments),
         Task::Apply(arguments) => apply::run(&arguments),
+        Task::Reload(arguments) => data_plane::reload(&arguments),
+        Task::Server(arguments) => data_plane::server(&arguments),
+        Task::Status(arguments) => data_plane::status(&arguments),
         Task::Device(arguments) => device::run(arguments),
         Task::Rollout(arguments) => rollout::run(arguments),
     };

@@ -138,3 +138,67 @@ fn apply_without_a_daemon_names_the_socket_and_the_remedy() {
     assert_eq!(status, Some(1));
     assert!(err.contains("`nobody.sock`: cannot be reached; is the daemon running"), "{err}");
 }
+
+const STATUS: &str = r#"{"done":{"version":"1.2.0","uptime_seconds":7,"workers":2,"draining":false,"listeners":[{"name":"web","address":"0.0.0.0:80","mode":"http","pool":"app","connections":3,"connections_total":9,"responses":41,"responses_5xx":1}],"pools":[{"name":"app","healthy":1,"servers":[{"name":"app1","address":"10.0.0.1:80","state":"draining","reason":"an operator lets it finish what it has","weight":50,"weight_ordered":true,"requests":41,"active":2,"idle_connections":0,"retries":0,"failures":1,"local_failures":0,"last_check":null}]}],"totals":{"requests":41,"server_errors":1,"median_us":900}}}"#;
+
+#[test]
+fn status_and_the_list_of_servers_show_what_the_daemon_tells() {
+    let folder = folder_with("balancer.toml", GOOD.as_bytes());
+    let first = daemon(&folder.path().join("p.sock"), STATUS);
+    let (status, out, err) = evenkeel(folder.path(), &["server", "list", "--socket", "p.sock"]);
+    assert_eq!(status, Some(0), "{err}");
+    assert!(out.contains("app/app1  10.0.0.1:80  draining  50 (ordered)  2"), "{out}");
+    assert_eq!(first.join().unwrap().trim(), r#"{"status":{}}"#);
+    let second = daemon(&folder.path().join("q.sock"), STATUS);
+    let (status, out, _) = evenkeel(folder.path(), &["status", "--once", "--socket", "q.sock"]);
+    assert_eq!(status, Some(0));
+    assert!(
+        out.starts_with(
+            "evenkeel-proxy 1.2.0: 2 workers, up 7 s\n41 answers, 1 of them 5xx, median 900 µs\n"
+        ),
+        "{out}"
+    );
+    second.join().unwrap();
+}
+
+#[test]
+fn orders_about_a_server_are_sent_with_its_pool() {
+    for (at, (arguments, request, out)) in [
+        (
+            vec!["drain", "app/app1"],
+            r#"{"drain":{"pool":"app","server":"app1"}}"#,
+            "app/app1: drains, 2 under way\n",
+        ),
+        (
+            vec!["resume", "app/app1"],
+            r#"{"resume":{"pool":"app","server":"app1"}}"#,
+            "app/app1: in service again\n",
+        ),
+        (
+            vec!["weight", "app/app1", "7"],
+            r#"{"weight":{"pool":"app","server":"app1","weight":7}}"#,
+            "app/app1: weight 7\n",
+        ),
+        (
+            vec!["weight", "app/app1", "file"],
+            r#"{"weight":{"pool":"app","server":"app1","weight":null}}"#,
+            "app/app1: weight 7\n",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let folder = folder_with("balancer.toml", GOOD.as_bytes());
+        let name = format!("{at}.sock");
+        let daemon =
+            daemon(&folder.path().join(&name), r#"{"done":{"active":2,"weight":7,"draining":true}}"#);
+        let (status, told, err) =
+            evenkeel(folder.path(), &[&["server"], &arguments[..], &["--socket", &name]].concat());
+        assert_eq!((status, told.as_str()), (Some(0), out), "{err}");
+        assert_eq!(daemon.join().unwrap().trim(), request);
+    }
+    let folder = folder_with("balancer.toml", GOOD.as_bytes());
+    let (status, _, err) = evenkeel(folder.path(), &["server", "drain", "app1", "--socket", "p.sock"]);
+    assert_eq!(status, Some(1));
+    assert!(err.contains("server is `app1`; expected the names of its pool and its own"), "{err}");
+}

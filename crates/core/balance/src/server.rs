@@ -160,14 +160,14 @@ impl Server {
         }
     }
 
-    /// An operator's other weight.
-    pub(crate) fn set_weight(&mut self, weight: Weight) {
-        self.weight = u32::from(weight.as_u16()) * WEIGHT_SCALE;
-    }
-
     /// The whole weight in thousandths.
     pub(crate) const fn full_weight(&self) -> u32 {
         self.weight
+    }
+
+    /// An operator's other weight.
+    pub(crate) fn set_weight(&mut self, weight: Weight) {
+        self.weight = u32::from(weight.as_u16()) * WEIGHT_SCALE;
     }
 
     /// The weight at `now` in thousandths, at least 1.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use evenkeel_config::{
     MAX_ERRORS, MAX_FILE_BYTES,
     agent::{self, Restart},
-    balancer::{Config, LogTarget, Mode, Policy, Probe},
+    balancer::{Config, Expected, LogTarget, Mode, Policy, Probe},
 };
 use evenkeel_units::Slot;
 use proptest::prelude::*;
@@ -160,5 +160,52 @@ proptest! {
         if let Err(errors) = agent::Config::parse("agent.toml", &agent) {
             well_formed(&agent, &errors)?;
         }
+    }
+}
+
+#[test]
+fn a_listener_of_datagrams_has_sessions_and_its_pool_is_checked_by_datagram() {
+    let text = MINIMAL.replace("mode = \"http\"", "mode = \"udp\"");
+    let config = parse(&text);
+    let udp = config.listeners()[0].udp.expect("its sessions");
+    assert_eq!((udp.idle, udp.max_sessions.get()), (Duration::from_secs(60), 20_000));
+    let pool = &config.pools()[0];
+    let probe = Probe::Udp { payload: Vec::new(), expect: Expected::Silence };
+    assert_eq!((&pool.health_check.probe, pool.limits.connections_per_server.get()), (&probe, 20_000));
+    // One port of TCP and the same number of UDP are two addresses.
+    let bind = config.listeners()[0].bind;
+    let both = format!("{text}\n[[listener]]\nname=\"tcp\"\nbind=\"{bind}\"\nmode=\"tcp\"\npool=\"app\"\n");
+    assert_eq!(parse(&both).pools()[0].health_check.probe, Probe::Tcp);
+}
+
+#[test]
+fn keys_of_datagrams_are_refused_where_there_are_none() {
+    let refused = |text: &str, with: &str, words: &str| {
+        let text = format!("{text}\n[pool.health_check]\n{with}\n");
+        let errors = Config::parse("balancer.toml", &text).expect_err(with).to_string();
+        assert!(errors.contains(words), "{with}: {errors}");
+    };
+    refused(MINIMAL, "payload_hex = \"00\"", "no such key in a check of kind \"http\"");
+    refused(MINIMAL, "kind = \"udp\"\npayload_hex = \"0\"", "hexadecimal digits");
+    refused(MINIMAL, "kind = \"udp\"\npath = \"/\"", "no such key in a check of kind \"udp\"");
+    refused(MINIMAL, "port = 0", "a whole number from 1 to 65535");
+    let udp = MINIMAL.replace("mode = \"http\"", "mode = \"tcp\"\nudp = { idle = \"1s\" }");
+    assert!(Config::parse("t", &udp).expect_err("tcp has no sessions").to_string().contains("another mode"));
+}
+
+#[test]
+fn a_listener_believes_headers_of_named_networks_only() {
+    let with = |keys: &str| MINIMAL.replacen("pool = \"app\"\n", &format!("pool = \"app\"\n{keys}\n"), 1);
+    let told = parse(&with("proxy_protocol = \"required\"\nproxy_trusted = [\"10.0.0.0/8\", \"::1\"]"));
+    let believed = told.listeners()[0].proxy_protocol.as_ref().expect("it believes headers");
+    assert!(believed.trusted[0].contains([10, 1, 2, 3].into()), "{believed:?}");
+    for (keys, words) in [
+        ("proxy_protocol = \"required\"", "proxy_trusted is missing"),
+        ("proxy_protocol = \"required\"\nproxy_trusted = []", "a list of 1 to 64"),
+        ("proxy_protocol = \"optional\"\nproxy_trusted = [\"::1\"]", "expected \"required\""),
+        ("proxy_trusted = [\"::1\"]", "without proxy_protocol"),
+    ] {
+        let errors = Config::parse("t", &with(keys)).expect_err(keys).to_string();
+        assert!(errors.contains(words), "{keys}: {errors}");
     }
 }

@@ -69,6 +69,10 @@ pub struct Header<'a> {
 
 /// What a look at the first bytes of a connection gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is on the stack once a connection; a box would be allocated"
+)]
 pub enum Parsed<'a> {
     /// All that came may be the beginning of a header: more must come.
     Partial,

@@ -63,7 +63,7 @@ async fn serve(command: &Command, config: Arc<Config>) -> Result<()> {
         let socket = bind(listener.bind).await?;
         match listener.mode {
             Mode::Http => task::spawn(answer::with_500(socket)),
-            Mode::Tcp => task::spawn(answer::with_nothing(socket)),
+            Mode::Tcp | Mode::Udp => task::spawn(answer::with_nothing(socket)),
         };
     }
     task::spawn(admin::serve(bind(config.admin().listen).await?, Arc::clone(&config)));

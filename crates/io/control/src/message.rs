@@ -14,6 +14,33 @@ pub enum ProxyRequest {
     },
     /// Read the configuration file again and take over.
     Reload {},
+    /// Open the files of logs anew, after they were moved away.
+    ReopenLogs {},
+    /// Tell what runs, as the page `/status` does.
+    Status {},
+    /// Let a server finish what it has and give it nothing more.
+    Drain {
+        /// Its pool's name.
+        pool: String,
+        /// Its name.
+        server: String,
+    },
+    /// Take a server into service again.
+    Resume {
+        /// Its pool's name.
+        pool: String,
+        /// Its name.
+        server: String,
+    },
+    /// Give a server another share.
+    Weight {
+        /// Its pool's name.
+        pool: String,
+        /// Its name.
+        server: String,
+        /// 1 to 256; `null` for what the file says.
+        weight: Option<u64>,
+    },
 }
 
 /// A request to the update agent.
@@ -77,6 +104,15 @@ mod tests {
         for (written, shown) in [
             (serde_json::to_value(ProxyRequest::Apply { text: "a\n".into() }), r#"{"apply":{"text":"a\n"}}"#),
             (serde_json::to_value(ProxyRequest::Reload {}), r#"{"reload":{}}"#),
+            (serde_json::to_value(ProxyRequest::Status {}), r#"{"status":{}}"#),
+            (
+                serde_json::to_value(ProxyRequest::Weight {
+                    pool: "p".into(),
+                    server: "s".into(),
+                    weight: Some(7),
+                }),
+                r#"{"weight":{"pool":"p","server":"s","weight":7}}"#,
+            ),
             (serde_json::to_value(AgentRequest::Status {}), r#"{"status":{}}"#),
             (serde_json::to_value(AgentRequest::Gate {}), r#"{"gate":{}}"#),
             (serde_json::to_value(Answer::done()), r#"{"done":{}}"#),

@@ -26,7 +26,13 @@ fn daemon(path: &std::path::Path) -> Arc<Server> {
             .serve(|request: ProxyRequest| async move {
                 match request {
                     ProxyRequest::Apply { text } if text.contains("bad") => Answer::refused("it is bad"),
-                    ProxyRequest::Apply { .. } | ProxyRequest::Reload {} => Answer::done(),
+                    ProxyRequest::Apply { .. }
+                    | ProxyRequest::Reload {}
+                    | ProxyRequest::Status {}
+                    | ProxyRequest::ReopenLogs {}
+                    | ProxyRequest::Drain { .. }
+                    | ProxyRequest::Resume { .. }
+                    | ProxyRequest::Weight { .. } => Answer::done(),
                 }
             })
             .await;

@@ -21,7 +21,7 @@ use crate::{
     http1,
     listening::Listening,
     net::reactor::{Known, Place},
-    tcp, tls,
+    proxied, tcp, tls,
     worker::Worker,
 };
 
@@ -127,11 +127,22 @@ async fn take(worker: &Rc<Worker>, listening: &Rc<Listening>, accepted: io::Resu
 fn start(worker: &Rc<Worker>, listening: &Rc<Listening>, stream: TcpStream, from: SocketAddr) {
     let settings = listening.settings();
     let client = Client::new(Rc::clone(worker), Rc::clone(listening), stream, from);
+    if settings.proxy_protocol.is_some() {
+        let known = async { proxied::receive(client).await.into_iter().for_each(begin) };
+        return drop(tokio::task::spawn_local(known));
+    }
+    begin(client);
+}
+
+/// Begins what is spoken with a client.
+fn begin(client: Client) {
+    let settings = client.listening.settings();
     if let Some(front) = &settings.tls {
         return drop(tokio::task::spawn_local(tls::accept::serve(client, Arc::clone(front))));
     }
     match settings.mode {
         Mode::Http => drop(tokio::task::spawn_local(http1::begin(client))),
-        Mode::Tcp => drop(tokio::task::spawn_local(tcp::serve(client))),
+        // A listener that speaks UDP has no socket that accepts.
+        Mode::Tcp | Mode::Udp => drop(tokio::task::spawn_local(tcp::serve(client))),
     }
 }

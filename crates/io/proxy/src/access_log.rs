@@ -1,6 +1,6 @@
 //! The access log: one line for each request, off the data path.
 //!
-//! Owns: the channel to a writer thread and the files. Leaves to others: the form of a line (`io/telemetry`).
+//! Owns: the channel to a writer thread, the files, and which requests are written. Leaves to others: the form of a line (`io/telemetry`).
 //! Invariant: a worker never waits for the log; what the writer cannot take is dropped and counted.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -61,6 +61,31 @@ impl<'a> Event<'a> {
             total,
         }
     }
+
+    /// A request, or a connection without requests, that ended before an answer was complete.
+    pub(crate) const fn broken(request: Option<&'a Request>, end: &'a str, total: Duration) -> Self {
+        Self { status: None, ..Self::refused("", request, 0, end, total) }
+    }
+
+    /// Whether it is worth a line even where only a sample is written.
+    fn went_wrong(&self) -> bool {
+        self.end != DONE || self.status.is_some_and(|status| status >= 500)
+    }
+}
+
+/// How a request ends that goes well.
+pub(crate) const DONE: &str = "done";
+
+/// Who is at the other end of a client's connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Whom<'a> {
+    pub(crate) listener: &'a str,
+    pub(crate) pool: &'a str,
+    pub(crate) client: SocketAddr,
+    /// What is spoken where there are no requests.
+    pub(crate) protocol: &'static str,
+    /// Version and cipher suite.
+    pub(crate) tls: Option<(&'a str, &'a str)>,
 }
 
 /// A way to the writer; copies share it.
@@ -68,8 +93,21 @@ impl<'a> Event<'a> {
 pub(crate) struct AccessLog {
     lines: SyncSender<String>,
     format: LogFormat,
-    dropped: Arc<AtomicU64>,
+    sample: u64,
+    shared: Arc<Shared>,
 }
+
+/// What the writer and the workers share.
+#[derive(Debug, Default)]
+struct Shared {
+    dropped: AtomicU64,
+    /// Counts requests that went well, for the sample.
+    turn: AtomicU64,
+    reopen: AtomicBool,
+}
+
+/// Lines of which one in a thousand is a sample of 1 ‰.
+const SAMPLED: u64 = 1000;
 
 impl AccessLog {
     /// Opens the log and starts its writer, which ends with the last copy.
@@ -77,40 +115,60 @@ impl AccessLog {
     /// # Errors
     /// When the file cannot be opened for appending.
     pub(crate) fn open(settings: &Settings) -> io::Result<Self> {
-        let output: Box<dyn Write + Send> = match &settings.target {
-            LogTarget::Stdout => Box::new(io::stdout()),
-            LogTarget::File(path) => {
-                Box::new(OpenOptions::new().create(true).append(true).open(path.as_str())?)
-            }
-        };
+        let output = open(&settings.target)?;
         let (lines, incoming) = sync_channel(QUEUE);
-        std::thread::Builder::new()
-            .name("access-log".into())
-            .spawn(move || write_lines(&incoming, BufWriter::new(output)))?;
-        Ok(Self { lines, format: settings.format, dropped: Arc::default() })
+        let shared = Arc::<Shared>::default();
+        let writer = Writer { target: settings.target.clone(), output, shared: Arc::clone(&shared) };
+        std::thread::Builder::new().name("access-log".into()).spawn(move || writer.run(&incoming))?;
+        let sample = u64::from(u16::from(settings.sample));
+        Ok(Self { lines, format: settings.format, sample, shared })
+    }
+
+    /// From the next line on writes to a file newly opened under the same name: the old one was moved away.
+    pub(crate) fn reopen(&self) {
+        self.shared.reopen.store(true, Relaxed);
+        // An empty line wakes the writer; where the queue is full, it is awake.
+        let _ = self.lines.try_send(String::new());
+    }
+
+    /// Whether this one of the requests that went well is written: as evenly as the share allows.
+    fn is_sampled(&self) -> bool {
+        if self.sample == SAMPLED {
+            return true;
+        }
+        let turn = self.shared.turn.fetch_add(1, Relaxed);
+        (turn + 1) * self.sample / SAMPLED != turn * self.sample / SAMPLED
     }
 
     /// Lines that the writer could not take.
     pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Relaxed)
+        self.shared.dropped.load(Relaxed)
     }
 
     /// Writes one line, unless the writer is behind.
-    pub(crate) fn write(&self, event: &Event<'_>, listener: &str, client: SocketAddr, pool: &str) {
+    pub(crate) fn write(&self, event: &Event<'_>, whom: Whom<'_>) {
+        if !event.went_wrong() && !self.is_sampled() {
+            return;
+        }
         let line = event.request.and_then(|request| request.line.as_deref());
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let record = AccessRecord {
             at: Moment::from_unix(since_epoch),
             request_id: event.id,
-            listener,
-            client,
+            listener: whom.listener,
+            client: whom.client,
             method: line.map_or(b"", |line| &line.method),
             target: line.map_or(b"", |line| &line.target),
             host: line.map_or(b"", |line| &line.host),
+            protocol: line.map_or(whom.protocol, |line| line.protocol),
+            tls: whom.tls,
+            referer: line.map_or(b"", |line| &line.referer),
+            user_agent: line.map_or(b"", |line| &line.user_agent),
+            trace_id: line.map_or(b"", |line| &line.trace_id),
             status: event.status,
             received_bytes: event.request.map_or(0, |request| request.received),
             sent_bytes: event.sent_bytes,
-            pool,
+            pool: whom.pool,
             server: event.server,
             tries: u8::from(event.server.is_some()),
             end: event.end,
@@ -123,23 +181,61 @@ impl AccessLog {
         match self.format {
             LogFormat::Json => record.write_json(&mut text),
             LogFormat::Text => record.write_text(&mut text),
+            LogFormat::Combined => record.write_combined(&mut text),
         }
         if self.lines.try_send(text).is_err() {
-            self.dropped.fetch_add(1, Relaxed);
+            self.shared.dropped.fetch_add(1, Relaxed);
         }
     }
 }
 
-/// Writes what comes, and flushes whenever nothing more is waiting.
-fn write_lines(incoming: &Receiver<String>, mut output: impl Write) {
-    while let Ok(line) = incoming.recv() {
-        let mut failed = output.write_all(line.as_bytes()).is_err();
-        for line in incoming.try_iter() {
-            failed |= output.write_all(line.as_bytes()).is_err();
+type Output = BufWriter<Box<dyn Write + Send>>;
+
+fn open(target: &LogTarget) -> io::Result<Output> {
+    let output: Box<dyn Write + Send> = match target {
+        LogTarget::Stdout => Box::new(io::stdout()),
+        LogTarget::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path.as_str())?),
+    };
+    Ok(BufWriter::new(output))
+}
+
+/// The thread that writes.
+struct Writer {
+    target: LogTarget,
+    output: Output,
+    shared: Arc<Shared>,
+}
+
+impl Writer {
+    /// Writes what comes, and flushes whenever nothing more is waiting.
+    fn run(mut self, incoming: &Receiver<String>) {
+        while let Ok(line) = incoming.recv() {
+            self.reopen_when_asked();
+            let mut failed = self.output.write_all(line.as_bytes()).is_err();
+            for line in incoming.try_iter() {
+                self.reopen_when_asked();
+                failed |= self.output.write_all(line.as_bytes()).is_err();
+            }
+            failed |= self.output.flush().is_err();
+            if failed {
+                tracing::warn!("a line of the access log could not be written; is the disk full?");
+            }
         }
-        failed |= output.flush().is_err();
-        if failed {
-            tracing::warn!("a line of the access log could not be written; is the disk full?");
+    }
+
+    fn reopen_when_asked(&mut self) {
+        if !self.shared.reopen.swap(false, Relaxed) {
+            return;
+        }
+        let flushed = self.output.flush();
+        match open(&self.target) {
+            Ok(output) => self.output = output,
+            Err(error) => {
+                tracing::error!(%error, "the access log cannot be opened again; lines go where they went");
+            }
+        }
+        if let Err(error) = flushed {
+            tracing::warn!(%error, "the last lines of the old access log could not be written");
         }
     }
 }

@@ -9,10 +9,11 @@ use std::{
 };
 
 use crate::{
-    access_log,
+    access_log::{self, Whom},
     http1::request::Request,
     listening::Listening,
     net::{scratch::SCRATCH_BYTES, socket::Socket, sweep::Watch},
+    tls,
     worker::Worker,
 };
 
@@ -62,6 +63,17 @@ impl Client {
         self.from.ip()
     }
 
+    /// Where it came from, or where the proxy in front says that it came from.
+    pub(crate) const fn from(&self) -> SocketAddr {
+        self.from
+    }
+
+    /// From now on it stands for `source`, as a proxy in front says.
+    pub(crate) fn stands_for(&mut self, source: SocketAddr) {
+        self.from = source;
+        self.address = source.ip().to_canonical().to_string().into();
+    }
+
     /// Most bytes of a request's head; always leaves room in the scratch buffer for what follows it.
     pub(crate) fn head_limit(&self) -> usize {
         let limit = self.listening.settings().limits.request_head_bytes.0;
@@ -72,7 +84,18 @@ impl Client {
     pub(crate) fn log(&self, event: &access_log::Event<'_>) {
         let settings = self.listening.settings();
         if let Some(log) = &settings.access_log {
-            log.write(event, self.listening.name(), self.from, &settings.pool.shared.name);
+            let session = self.socket.session();
+            let tls = session.as_ref().and_then(|session| tls::words(session.common()));
+            log.write(
+                event,
+                Whom {
+                    listener: self.listening.name(),
+                    pool: &settings.pool.shared.name,
+                    client: self.from,
+                    protocol: settings.mode.as_str(),
+                    tls,
+                },
+            );
         }
     }
 

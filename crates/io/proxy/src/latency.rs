@@ -13,20 +13,42 @@ const PER_OCTAVE: u32 = 4;
 /// 1 µs to 2^32 µs, over an hour: longer than any deadline lets an answer take.
 const BUCKETS: usize = 32 * PER_OCTAVE as usize;
 
-/// A count for each bucket.
+/// A count for each bucket, and the sum of all times.
 #[derive(Debug)]
-pub(crate) struct Latency([Count; BUCKETS]);
+pub(crate) struct Latency([Count; BUCKETS], Count);
 
 impl Default for Latency {
     fn default() -> Self {
-        Self(array::from_fn(|_| Count::default()))
+        Self(array::from_fn(|_| Count::default()), Count::default())
     }
 }
+
+/// The octaves whose upper bounds are shown: 2^9 µs, about half a millisecond, to 2^25 µs, about 34 s, beyond the deadline
+/// for a server's answer. With powers of two each finer bucket lies wholly on one side of every bound.
+const SHOWN: std::ops::RangeInclusive<u32> = 9..=25;
 
 impl Latency {
     /// An answer took this long.
     pub(crate) fn record(&self, took: Duration) {
-        self.0[bucket(u64::try_from(took.as_micros()).unwrap_or(u64::MAX))].up();
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.0[bucket(micros)].up();
+        self.1.add(micros);
+    }
+
+    /// A histogram over the answers in all `parts`: each bound, `None` for the last, with how many kept to it; and the sum.
+    pub(crate) fn histogram(parts: &[&Self]) -> (Vec<(Option<Duration>, u64)>, Duration) {
+        let in_bucket = |at: usize| parts.iter().map(|part| part.0[at].value()).sum::<u64>();
+        let (mut seen, mut next, mut rows) = (0, 0, Vec::new());
+        for octave in SHOWN {
+            let end = octave as usize * PER_OCTAVE as usize;
+            seen += (next..end).map(in_bucket).sum::<u64>();
+            next = end;
+            rows.push((Some(Duration::from_micros(1 << octave)), seen));
+        }
+        seen += (next..BUCKETS).map(in_bucket).sum::<u64>();
+        rows.push((None, seen));
+        let sum = parts.iter().map(|part| part.1.value()).fold(0_u64, u64::wrapping_add);
+        (rows, Duration::from_micros(sum))
     }
 
     /// The time in µs that half of all the answers in `parts` kept to; `None` when there are none.
@@ -69,6 +91,20 @@ mod tests {
             assert!(micros < bound && bound * 4 <= micros * 5 + 4, "{micros} in {bound}");
         }
         assert_eq!(bucket(u64::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn a_histogram_counts_each_answer_in_every_bucket_that_holds_it() {
+        let (a, b) = (Latency::default(), Latency::default());
+        for (part, micros) in [(&a, 100), (&a, 511), (&b, 512), (&b, 40_000_000)] {
+            part.record(Duration::from_micros(micros));
+        }
+        let (rows, sum) = Latency::histogram(&[&a, &b]);
+        let at_most = |bound| rows.iter().find(|row| row.0 == bound).map(|row| row.1);
+        assert_eq!(at_most(Some(Duration::from_micros(512))), Some(2));
+        assert_eq!(at_most(Some(Duration::from_micros(1024))), Some(3));
+        assert_eq!((at_most(Some(Duration::from_micros(1 << 25))), at_most(None)), (Some(3), Some(4)));
+        assert_eq!(sum, Duration::from_micros(40_001_123));
     }
 
     #[test]

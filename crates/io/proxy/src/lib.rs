@@ -20,10 +20,12 @@ mod lot;
 mod net;
 mod plan;
 mod pool;
+mod proxied;
 mod proxy;
 mod shared;
 mod tcp;
 mod tls;
+mod udp;
 mod worker;
 
 pub use plan::PlanError;

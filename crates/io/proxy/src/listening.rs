@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use evenkeel_config::balancer::{Deadlines, Http2, Limits, Mode};
+use evenkeel_config::balancer::{Deadlines, Http2, Limits, Mode, ProxyProtocol, Udp};
 use tokio::sync::Notify;
 
 use crate::{
@@ -35,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) passing: Option<Passing>,
     pub(crate) limits: Limits,
     pub(crate) deadlines: Deadlines,
+    pub(crate) udp: Option<Udp>,
+    pub(crate) proxy_protocol: Option<Arc<ProxyProtocol>>,
     pub(crate) access_log: Option<AccessLog>,
 }
 

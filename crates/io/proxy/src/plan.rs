@@ -6,13 +6,15 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, UdpSocket},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use evenkeel_balance::Layout;
-use evenkeel_config::balancer::{self, Challenge, Config, Http2, Mode, PoolIndex, Verify};
+use evenkeel_config::balancer::{
+    self, Challenge, Config, Http2, Mode, PoolIndex, ProxyProtocol, Udp, Verify,
+};
 
 use crate::{
     accept,
@@ -25,7 +27,40 @@ use crate::{
         front::{Front, Inside},
         identity::CertificateFields,
     },
+    udp,
 };
+
+/// Where the clients of a listener come in at one worker.
+#[derive(Debug)]
+pub(crate) enum Entrance {
+    /// A socket that accepts connections.
+    Connections(TcpListener),
+    /// A socket for the datagrams of all.
+    Datagrams(UdpSocket),
+}
+
+impl Entrance {
+    /// One for each worker.
+    fn bind(address: SocketAddr, mode: Mode, workers: usize) -> io::Result<(Vec<Self>, SocketAddr)> {
+        let entrances: Vec<_> = match mode {
+            Mode::Http | Mode::Tcp => {
+                accept::bind(address, workers)?.into_iter().map(Self::Connections).collect()
+            }
+            Mode::Udp => udp::bind(address, workers)?.into_iter().map(Self::Datagrams).collect(),
+        };
+        let address = match entrances.first() {
+            Some(Self::Connections(socket)) => socket.local_addr()?,
+            Some(Self::Datagrams(socket)) => socket.local_addr()?,
+            None => address,
+        };
+        Ok((entrances, address))
+    }
+
+    /// Whether listeners of these modes come in by the same kind of socket.
+    const fn is_same(one: Mode, other: Mode) -> bool {
+        matches!((one, other), (Mode::Udp, Mode::Udp) | (Mode::Http | Mode::Tcp, Mode::Http | Mode::Tcp))
+    }
+}
 
 /// A configuration with everything that it needs in place.
 pub(crate) struct Plan {
@@ -102,15 +137,17 @@ pub(crate) struct PlannedListener {
     pub(crate) http2: Http2,
     pub(crate) pool: PoolIndex,
     pub(crate) tls: Option<Arc<Front>>,
+    pub(crate) udp: Option<Udp>,
+    pub(crate) proxy_protocol: Option<Arc<ProxyProtocol>>,
     /// Where the configuration wants it, maybe with port 0.
     bind: SocketAddr,
     /// One for each worker, when the listener is new.
-    sockets: Mutex<Vec<Option<TcpListener>>>,
+    sockets: Mutex<Vec<Option<Entrance>>>,
 }
 
 impl PlannedListener {
     /// The socket of one worker, once; `None` when the listener was there before.
-    pub(crate) fn take_socket(&self, worker: usize) -> Option<TcpListener> {
+    pub(crate) fn take_socket(&self, worker: usize) -> Option<Entrance> {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         sockets.get_mut(worker).and_then(Option::take)
     }
@@ -229,7 +266,11 @@ fn plan_listener(
     before: Option<&Plan>,
 ) -> Result<PlannedListener, PlanError> {
     let name = listener.name.as_str();
-    let same = |known: &&PlannedListener| known.bind == listener.bind && known.shared.name == name;
+    let same = |known: &&PlannedListener| {
+        known.bind == listener.bind
+            && known.shared.name == name
+            && Entrance::is_same(known.mode, listener.mode)
+    };
     let known = before.and_then(|plan| plan.listeners.iter().find(same));
     let namesake = before.and_then(|plan| plan.listeners.iter().find(|known| known.shared.name == name));
     let tls = plan_front(listener, folder, namesake.and_then(|known| known.tls.as_deref()))?;
@@ -240,8 +281,7 @@ fn plan_listener(
             let named = |known: &&PlannedListener| known.shared.name == name;
             let moved = before.and_then(|plan| plan.listeners.iter().find(named));
             let bind = |source| PlanError::Bind { name: name.to_owned(), address: listener.bind, source };
-            let sockets = accept::bind(listener.bind, workers).map_err(bind)?;
-            let address = sockets.first().map_or(Ok(listener.bind), TcpListener::local_addr).map_err(bind)?;
+            let (sockets, address) = Entrance::bind(listener.bind, listener.mode, workers).map_err(bind)?;
             let shared = match moved {
                 Some(moved) => moved.shared.moved_to(address),
                 None => ListenerShared::new(name.to_owned(), address, workers),
@@ -255,6 +295,8 @@ fn plan_listener(
         http2: listener.http2,
         pool: listener.pool,
         tls,
+        udp: listener.udp,
+        proxy_protocol: listener.proxy_protocol.clone().map(Arc::new),
         bind: listener.bind,
         sockets: Mutex::new(sockets.into_iter().map(Some).collect()),
     })
@@ -269,7 +311,7 @@ fn plan_front(
     let inside = match (listener.mode, listener.http2) {
         (Mode::Http, Http2::Offered) => Inside::Http,
         (Mode::Http, Http2::Off) => Inside::Http1,
-        (Mode::Tcp, Http2::Offered | Http2::Off) => Inside::Bytes,
+        (Mode::Tcp | Mode::Udp, Http2::Offered | Http2::Off) => Inside::Bytes,
     };
     let refused = |error: FileError| PlanError::Tls {
         place: format!("listener `{}`, TLS", listener.name),

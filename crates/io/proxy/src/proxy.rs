@@ -130,6 +130,12 @@ impl Proxy {
         replied.await.unwrap_or(Err(PlanError::Stopping))
     }
 
+    /// Opens the files of logs anew, after they were moved away.
+    pub fn reopen_logs(&self) {
+        // Whoever has stopped writes no log.
+        let _ = self.wishes.send(Wish::ReopenLogs);
+    }
+
     /// Takes no more clients, lets those that are there finish, and stops.
     pub fn drain(&self) {
         // Whoever has stopped already needs no order.

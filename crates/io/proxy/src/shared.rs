@@ -7,15 +7,18 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed},
     },
 };
 
 use evenkeel_balance::{Checker, Failure, Standing, Verdict};
+use evenkeel_config::Weight;
 use evenkeel_units::Instant;
 
 use crate::{
+    admin::orders::ServerOrder,
     latency::Latency,
+    proxied::Refused,
     tls::{
         back::Back,
         handshake::{Reason, Unshaken},
@@ -37,6 +40,11 @@ impl Count {
         self.0.store(self.0.load(Relaxed).saturating_sub(1), Relaxed);
     }
 
+    /// So many more. Only for the thread that owns the counter.
+    pub(crate) fn add(&self, more: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
+    }
+
     /// The number.
     pub(crate) fn value(&self) -> u64 {
         self.0.load(Relaxed)
@@ -45,6 +53,56 @@ impl Count {
 
 /// The statuses that the proxy itself answers with.
 pub(crate) const OWN_STATUSES: [u16; 10] = [400, 408, 413, 414, 431, 501, 502, 503, 504, 505];
+
+/// Why a datagram went no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    /// There are as many sessions or clients as there may be, or the listener drains.
+    SessionLimit,
+    /// No server is left to ask, or all have as much as they may have.
+    NoServer,
+    /// The way to the server has no room.
+    ServerRoom,
+    /// The way to the client has no room, or the client has gone.
+    ClientRoom,
+    /// It is longer than the way takes.
+    TooLong,
+}
+
+impl Dropped {
+    /// Every reason with its word for metrics.
+    pub(crate) const ALL: [(Self, &'static str); 5] = [
+        (Self::SessionLimit, "session_limit"),
+        (Self::NoServer, "no_server"),
+        (Self::ServerRoom, "server_room"),
+        (Self::ClientRoom, "client_room"),
+        (Self::TooLong, "too_long"),
+    ];
+}
+
+/// What one worker counted at one listener in mode `udp`.
+#[derive(Debug, Default)]
+pub(crate) struct UdpTally {
+    /// Datagrams of clients.
+    pub(crate) received: Count,
+    pub(crate) received_bytes: Count,
+    /// Datagrams to clients.
+    pub(crate) sent: Count,
+    pub(crate) sent_bytes: Count,
+    /// Sessions that went over to another server.
+    pub(crate) moved: Count,
+    /// As [`Dropped::ALL`].
+    pub(crate) dropped: [Count; Dropped::ALL.len()],
+}
+
+impl UdpTally {
+    /// A datagram went no further.
+    pub(crate) fn dropped(&self, why: Dropped) {
+        if let Some(at) = Dropped::ALL.iter().position(|&(known, _)| known == why) {
+            self.dropped[at].up();
+        }
+    }
+}
 
 /// What one worker counted at one listener.
 #[derive(Debug, Default)]
@@ -65,6 +123,10 @@ pub(crate) struct ListenerTally {
     pub(crate) handshakes: [Count; 2],
     /// Handshakes that came to nothing, as [`Reason::ALL`].
     pub(crate) unshaken: [Count; Reason::ALL.len()],
+    /// Connections refused for their PROXY header, as [`Refused::WORDS`].
+    pub(crate) proxy_refused: [Count; Refused::WORDS.len()],
+    /// Only in mode `udp`.
+    pub(crate) udp: UdpTally,
 }
 
 impl ListenerTally {
@@ -150,6 +212,10 @@ pub(crate) struct ServerShared {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
     up: AtomicU8,
+    /// An operator lets it finish what it has.
+    draining: AtomicBool,
+    /// An operator's other weight; 0 for that of the file.
+    weight: AtomicU16,
     /// The count of checks; only the control thread uses it, and takes it along through a reload.
     pub(crate) checker: Mutex<Option<Checker>>,
     /// What is encrypted with it; with other keys it is another server, whose connections are new.
@@ -169,6 +235,8 @@ impl ServerShared {
             name,
             address,
             up: AtomicU8::new(1),
+            draining: AtomicBool::new(false),
+            weight: AtomicU16::new(0),
             checker: Mutex::new(None),
             last_check: Mutex::new(None),
             tls,
@@ -199,6 +267,16 @@ impl ServerShared {
         }
     }
 
+    /// Whether an operator lets it finish what it has.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    /// The weight that an operator has given it.
+    pub(crate) fn ordered_weight(&self) -> Option<Weight> {
+        Weight::new(self.weight.load(Relaxed).into())
+    }
+
     /// The sum of one counter over the workers.
     pub(crate) fn sum(&self, of: impl Fn(&ServerTally) -> &Count) -> u64 {
         self.tallies.iter().map(|tally| of(tally).value()).sum()
@@ -225,7 +303,18 @@ impl PoolShared {
         self.version.fetch_add(1, std::sync::atomic::Ordering::Release);
     }
 
-    /// Changes whenever a verdict does.
+    /// Publishes an operator's order about one server: the next pick of every worker follows it.
+    pub(crate) fn order(&self, position: usize, order: ServerOrder) {
+        let server = &self.servers[position];
+        match order {
+            ServerOrder::Drain => server.draining.store(true, Relaxed),
+            ServerOrder::Resume => server.draining.store(false, Relaxed),
+            ServerOrder::Weight(weight) => server.weight.store(weight.map_or(0, Weight::as_u16), Relaxed),
+        }
+        self.version.fetch_add(1, std::sync::atomic::Ordering::Release);
+    }
+
+    /// Changes whenever a verdict or an order does.
     pub(crate) fn version(&self) -> u64 {
         self.version.load(std::sync::atomic::Ordering::Acquire)
     }

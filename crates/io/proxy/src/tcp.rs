@@ -6,11 +6,19 @@ use std::rc::Rc;
 
 use evenkeel_balance::{Failure, Outcome, Tried};
 
-use crate::{client::Client, http1::transfer, net::tunnel, pool::Reuse};
+use crate::{
+    access_log::{DONE, Event},
+    client::Client,
+    http1::{exchange::refusal, transfer},
+    net::tunnel,
+    pool::Reuse,
+    proxied::Announcement,
+};
 
 /// Carries a client's connection to a server until both have ended.
 pub(crate) async fn serve(mut client: Client) {
     let settings = client.listening.settings();
+    let began = client.worker.clock.now();
     let mut pool = Rc::clone(&settings.pool);
     if let Some(passing) = &settings.passing {
         match Box::pin(passing.choose(&mut client, &pool)).await {
@@ -23,11 +31,17 @@ pub(crate) async fn serve(mut client: Client) {
         }
     }
     let mut tried = Tried::NONE;
-    let key = pool.source_key(client.ip());
-    let found = Box::pin(pool.obtain(None, (&mut tried, key), &client.watch, Reuse::Fresh)).await;
-    let Ok((lease, server)) = found else {
-        client.socket.reset_on_close();
-        return;
+    let key = pool.source_key(client.from().ip());
+    let announcement = pool.announces().map(|version| Announcement::of(&client, version));
+    let reuse = announcement.as_ref().map_or(Reuse::Fresh, Reuse::Announced);
+    let found = Box::pin(pool.obtain(None, (&mut tried, key), &client.watch, reuse)).await;
+    let (lease, server) = match found {
+        Ok(found) => found,
+        Err(unserved) => {
+            client.socket.reset_on_close();
+            let total = client.worker.clock.now().since(began);
+            return client.log(&Event::broken(None, refusal(unserved).1, total));
+        }
     };
     let idle = settings.deadlines.tunnel_idle;
     let carried = std::mem::take(&mut client.carry);
@@ -38,15 +52,24 @@ pub(crate) async fn serve(mut client: Client) {
     }
     drop(carried);
     let ended = tunnel::run(&client.worker, (&client.socket, &server.socket), &client.watch, idle).await;
-    let outcome = match ended {
-        Ok(()) => Outcome::Served,
-        Err(error) if error.kind() == std::io::ErrorKind::TimedOut => Outcome::ClientGone,
+    let (outcome, end) = match ended {
+        Ok(()) => (Outcome::Served, DONE),
+        Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+            (Outcome::ClientGone, "nothing came from either side for too long")
+        }
         Err(_) => {
             client.socket.reset_on_close();
             server.socket.reset_on_close();
             // Which side failed cannot be told from here, so nobody is blamed.
-            Outcome::ClientGone
+            (Outcome::ClientGone, "the client or the server broke off")
         }
     };
-    lease.end(client.worker.clock.now(), outcome, None);
+    let now = client.worker.clock.now();
+    let times = Event {
+        queued: server.queued,
+        connected: server.connected,
+        ..Event::broken(None, end, now.since(began))
+    };
+    client.log(&Event { server: Some(lease.name()), ..times });
+    lease.end(now, outcome, None);
 }

@@ -6,7 +6,7 @@
 use std::{
     cell::{Cell, RefCell},
     io,
-    num::NonZeroUsize,
+    num::{NonZeroU32, NonZeroUsize},
     rc::{Rc, Weak},
     sync::Arc,
     thread::JoinHandle,
@@ -32,9 +32,10 @@ use crate::{
         splice::Pipe,
         sweep::{SWEEP_INTERVAL, Sweep, Watch},
     },
-    plan::{Plan, PlannedListener},
+    plan::{Entrance, Plan, PlannedListener},
     pool::PoolState,
     tls::{passing::Passing, turnstile::Turnstile},
+    udp,
 };
 
 /// Pools are told the time on every fourth sweep: five times a second.
@@ -194,8 +195,7 @@ impl Worker {
             next
         };
         let pools: Vec<_> = plan.layouts.iter().zip(&plan.pools).map(pool).collect();
-        let limit = usize::try_from(plan.config.limits().max_clients.get()).unwrap_or(usize::MAX);
-        self.max_clients.set(limit.div_ceil(self.count.get()));
+        self.max_clients.set(self.part(plan.config.limits().max_clients));
         self.changed.notify_waiters();
         let listeners = plan
             .listeners
@@ -226,6 +226,8 @@ impl Worker {
             challenges: if planned.tls.is_none() { plan.challenges() } else { Vec::new() },
             limits: *plan.config.limits(),
             deadlines: *plan.config.deadlines(),
+            udp: planned.udp,
+            proxy_protocol: planned.proxy_protocol.clone(),
             access_log: plan.access_log.clone(),
         };
         let known = self.listeners.borrow();
@@ -235,7 +237,15 @@ impl Worker {
         }
         let listening = Listening::new(Rc::clone(self), Arc::clone(&planned.shared), settings);
         if let Some(socket) = planned.take_socket(self.index) {
-            tokio::task::spawn_local(accept::accept(Rc::clone(self), Rc::clone(&listening), socket));
+            let (worker, listening) = (Rc::clone(self), Rc::clone(&listening));
+            match socket {
+                Entrance::Connections(socket) => {
+                    drop(tokio::task::spawn_local(accept::accept(worker, listening, socket)));
+                }
+                Entrance::Datagrams(socket) => {
+                    drop(tokio::task::spawn_local(udp::serve(worker, listening, socket)));
+                }
+            }
         }
         listening
     }
@@ -288,9 +298,19 @@ impl Worker {
         self.changed.notify_waiters();
     }
 
+    /// This worker's part of a limit, rounded up.
+    pub(crate) fn part(&self, limit: NonZeroU32) -> usize {
+        usize::try_from(limit.get()).unwrap_or(usize::MAX).div_ceil(self.count.get())
+    }
+
+    /// Whether there are as many clients as there may be.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.clients.get() >= self.max_clients.get()
+    }
+
     /// Waits until there is room for another client.
     pub(crate) async fn has_room(&self) {
-        while self.clients.get() >= self.max_clients.get() {
+        while self.is_full() {
             self.changed.notified().await;
         }
     }

@@ -54,6 +54,16 @@ pub struct AccessRecord<'a> {
     pub target: &'a [u8],
     /// The host that was asked for; empty where there is none.
     pub host: &'a [u8],
+    /// What the client spoke, such as `HTTP/1.1` or `tcp`.
+    pub protocol: &'a str,
+    /// The version of TLS and the cipher suite with the client; `None` without TLS.
+    pub tls: Option<(&'a str, &'a str)>,
+    /// The client's Referer field; empty where there is none.
+    pub referer: &'a [u8],
+    /// The client's User-Agent field; empty where there is none.
+    pub user_agent: &'a [u8],
+    /// The identity of the trace that it belongs to (W3C Trace Context §3.2.2.3); empty where there is none.
+    pub trace_id: &'a [u8],
     /// The status that the client got; `None` when it got none.
     pub status: Option<u16>,
     /// Bytes that came from the client.
@@ -91,6 +101,16 @@ impl AccessRecord<'_> {
                 object.bytes(key, value);
             }
         }
+        object.bytes("protocol", self.protocol.as_bytes());
+        if let Some((version, cipher)) = self.tls {
+            object.bytes("tls_version", version.as_bytes());
+            object.bytes("tls_cipher", cipher.as_bytes());
+        }
+        let fields =
+            [("referer", self.referer), ("user_agent", self.user_agent), ("trace_id", self.trace_id)];
+        for (key, value) in fields.into_iter().filter(|(_, value)| !value.is_empty()) {
+            object.bytes(key, value);
+        }
         object.optional("status", self.status);
         object.number("received_bytes", self.received_bytes);
         object.number("sent_bytes", self.sent_bytes);
@@ -107,6 +127,28 @@ impl AccessRecord<'_> {
         line.push_str("}\n");
     }
 
+    /// Writes the line in the form that Apache httpd and nginx call combined, with a line end.
+    ///
+    /// Differs from theirs: the bytes are those of the whole answer, head included, and the time is in UTC.
+    pub fn write_combined(&self, line: &mut String) {
+        let _ = write!(line, "{} - - [{}] \"", self.client.ip().to_canonical(), Common(self.at));
+        if self.method.is_empty() {
+            line.push('-');
+        } else {
+            push_escaped(line, self.method, Quoting::Quoted);
+            line.push(' ');
+            push_escaped(line, self.target, Quoting::Quoted);
+            let _ = write!(line, " {}", self.protocol);
+        }
+        let _ = write!(line, "\" {} {}", self.status.unwrap_or(0), self.sent_bytes);
+        for field in [self.referer, self.user_agent] {
+            line.push_str(" \"");
+            push_escaped(line, if field.is_empty() { b"-" } else { field }, Quoting::Quoted);
+            line.push('"');
+        }
+        line.push('\n');
+    }
+
     /// Writes the line for people: client, request and status first, then `key=value`, with a line end.
     pub fn write_text(&self, line: &mut String) {
         let _ = write!(line, "{} {} ", self.at, self.client);
@@ -119,13 +161,31 @@ impl AccessRecord<'_> {
             None => line.push('-'),
         }
         let _ = write!(line, " sent={} listener={} pool={}", self.sent_bytes, self.listener, self.pool);
-        let _ = write!(line, " server={} tries={} end={}", self.server.unwrap_or("-"), self.tries, self.end);
+        let _ = write!(line, " server={} tries={} end=\"", self.server.unwrap_or("-"), self.tries);
+        push_escaped(line, self.end.as_bytes(), Quoting::Quoted);
+        line.push('"');
         let _ =
             write!(line, " queued={}us connected={}us", self.queued.as_micros(), self.connected.as_micros());
         if let Some(answered) = self.answered {
             let _ = write!(line, " answered={}us", answered.as_micros());
         }
         let _ = writeln!(line, " total={}us id={}", self.total.as_micros(), self.request_id);
+    }
+}
+
+/// A moment as logs of web servers write it, such as `22/Nov/2026:16:19:59 +0000`.
+struct Common(Moment);
+
+impl fmt::Display for Common {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MONTHS: [&str; 12] =
+            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        // RFC 3339: 2026-11-22T16:19:59Z.
+        let text = self.0.second.to_string();
+        let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
+        let month = part(5, 7).parse::<usize>().ok().and_then(|month| MONTHS.get(month.wrapping_sub(1)));
+        let (day, year, time) = (part(8, 10), part(0, 4), part(11, 19));
+        write!(f, "{day}/{}/{year}:{time} +0000", month.copied().unwrap_or("-"))
     }
 }
 
@@ -175,6 +235,8 @@ impl<'a> Object<'a> {
 enum Quoting {
     /// In a JSON string: other bytes as `\u00XX`, which reads back as the character of that number.
     Json,
+    /// Between quotes of a web server's log: other bytes, quotes and backslashes as `\xXX`.
+    Quoted,
     /// As a word of a line: other bytes, and blanks, as `%XX` (RFC 3986 §2.1).
     Bare,
 }
@@ -186,9 +248,12 @@ fn push_escaped(line: &mut String, bytes: &[u8], quoting: Quoting) {
                 line.push('\\');
                 line.push(char::from(byte));
             }
-            (Quoting::Json, b' ') | (Quoting::Json | Quoting::Bare, b'!'..=b'~') => {
+            (Quoting::Quoted, b'"' | b'\\') => drop(write!(line, "\\x{byte:02X}")),
+            (Quoting::Json | Quoting::Quoted, b' ')
+            | (Quoting::Json | Quoting::Quoted | Quoting::Bare, b'!'..=b'~') => {
                 line.push(char::from(byte));
             }
+            (Quoting::Quoted, _) => drop(write!(line, "\\x{byte:02X}")),
             (Quoting::Json, _) => drop(write!(line, "\\u{byte:04x}")),
             (Quoting::Bare, _) => drop(write!(line, "%{byte:02X}")),
         }
@@ -208,6 +273,11 @@ mod tests {
             method: b"GET",
             target: b"/exam?q=\"\\\xff\n",
             host: b"exam.example",
+            protocol: "HTTP/1.1",
+            tls: Some(("TLSv1.3", "TLS13_AES_128_GCM_SHA256")),
+            referer: b"",
+            user_agent: b"Mozilla/5.0 \"x\"",
+            trace_id: b"4bf92f3577b34da6a3ce929d0e0e4736",
             status: Some(200),
             received_bytes: 120,
             sent_bytes: 2048,
@@ -234,6 +304,21 @@ mod tests {
         assert_eq!(object["status"], 200);
         assert_eq!(object["answered_us"], 2500);
         assert_eq!(object["server"], "app1");
+        assert_eq!(object["tls_version"], "TLSv1.3");
+        assert_eq!(object["user_agent"], "Mozilla/5.0 \"x\"");
+        assert!(object.get("referer").is_none());
+    }
+
+    #[test]
+    fn a_combined_line_is_read_by_what_reads_those_of_web_servers_and_cannot_be_forged() {
+        let mut line = String::new();
+        let forged = b"/a\" 200 1\n203.0.113.9 - - [x] \"GET /b";
+        AccessRecord { target: forged, ..record() }.write_combined(&mut line);
+        assert_eq!(
+            line,
+            "192.0.2.7 - - [22/Nov/2026:16:19:59 +0000] \"GET /a\\x22 200 1\\x0A203.0.113.9 - - [x] \\x22GET /b \
+             HTTP/1.1\" 200 2048 \"-\" \"Mozilla/5.0 \\x22x\\x22\"\n"
+        );
     }
 
     #[test]
@@ -256,7 +341,7 @@ mod tests {
         assert_eq!(
             line,
             "2026-11-22T16:19:59.000005Z 192.0.2.7:40000 GET /a%20200%0A%1B[2J 200 sent=2048 listener=web pool=app \
-             server=app1 tries=1 end=done queued=0us connected=180us answered=2500us total=3000us id=7f3a\n"
+             server=app1 tries=1 end=\"done\" queued=0us connected=180us answered=2500us total=3000us id=7f3a\n"
         );
     }
 }

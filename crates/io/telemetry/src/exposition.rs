@@ -10,6 +10,36 @@ use crate::Histogram;
 /// The `Content-Type` of what [`Exposition::finish`] gives.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// The two forms of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Form {
+    /// The text format 0.0.4 of Prometheus.
+    #[default]
+    Prometheus,
+    /// OpenMetrics 1.0: the name of a counter's family has no `_total`, and the page says where it ends.
+    OpenMetrics,
+}
+
+impl Form {
+    /// The form that an `Accept` field asks for (RFC 9110 §12.5.1): OpenMetrics when it names that at all, as Prometheus
+    /// does that prefers it.
+    #[must_use]
+    pub fn accepted(accept: &str) -> Self {
+        let names = accept.split(',').filter_map(|range| range.split(';').next());
+        let asks = names.map(str::trim).any(|name| name.eq_ignore_ascii_case("application/openmetrics-text"));
+        if asks { Self::OpenMetrics } else { Self::Prometheus }
+    }
+
+    /// The `Content-Type` of a page of this form.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Prometheus => CONTENT_TYPE,
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
 /// What a family's samples are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -128,6 +158,7 @@ fn seconds(time: Duration) -> String {
 /// A page of metrics in the making.
 #[derive(Debug, Default)]
 pub struct Exposition {
+    form: Form,
     text: String,
     written: Vec<&'static str>,
 }
@@ -139,6 +170,12 @@ impl Exposition {
         Self::default()
     }
 
+    /// An empty page of this form.
+    #[must_use]
+    pub fn of(form: Form) -> Self {
+        Self { form, ..Self::default() }
+    }
+
     /// Begins a family; its samples follow.
     ///
     /// # Panics
@@ -146,14 +183,22 @@ impl Exposition {
     pub fn family(&mut self, family: Family) -> Samples<'_> {
         debug_assert!(!self.written.contains(&family.name), "{} is there already", family.name);
         self.written.push(family.name);
-        let _ = writeln!(self.text, "# HELP {} {}", family.name, escaped_help(family.help));
-        let _ = writeln!(self.text, "# TYPE {} {}", family.name, family.kind.as_str());
+        let name = match self.form {
+            Form::Prometheus => family.name,
+            Form::OpenMetrics => family.name.strip_suffix("_total").unwrap_or(family.name),
+        };
+        let _ = writeln!(self.text, "# HELP {name} {}", escaped_help(family.help));
+        let _ = writeln!(self.text, "# TYPE {name} {}", family.kind.as_str());
         Samples { text: &mut self.text, family }
     }
 
     /// The page.
     #[must_use]
-    pub fn finish(self) -> String {
+    pub fn finish(mut self) -> String {
+        match self.form {
+            Form::Prometheus => {}
+            Form::OpenMetrics => self.text.push_str("# EOF\n"),
+        }
         self.text
     }
 }
@@ -182,12 +227,29 @@ impl Samples<'_> {
     /// In builds with debug assertions, when the family is not a histogram or a label's name is malformed.
     pub fn histogram(&mut self, labels: &[(&'static str, &str)], histogram: &Histogram) -> &mut Self {
         debug_assert!(self.family.kind == Kind::Histogram, "only a histogram has buckets");
-        for (bound, count) in histogram.buckets() {
+        self.buckets(labels, histogram.buckets(), histogram.sum())
+    }
+
+    /// Adds the samples of a histogram by its buckets: each bound, `None` for the last, with how many were at most that
+    /// long, and the sum of all.
+    ///
+    /// # Panics
+    /// In builds with debug assertions, when the family is not a histogram or a label's name is malformed.
+    pub fn buckets(
+        &mut self,
+        labels: &[(&'static str, &str)],
+        buckets: impl IntoIterator<Item = (Option<Duration>, u64)>,
+        sum: Duration,
+    ) -> &mut Self {
+        debug_assert!(self.family.kind == Kind::Histogram, "only a histogram has buckets");
+        let mut all = 0;
+        for (bound, count) in buckets {
             let bound = bound.map_or_else(|| "+Inf".to_owned(), seconds);
             self.line("_bucket", labels, Some(&bound), Value::Count(count));
+            all = count;
         }
-        self.line("_sum", labels, None, Value::Time(histogram.sum()));
-        self.line("_count", labels, None, Value::Count(histogram.count()));
+        self.line("_sum", labels, None, Value::Time(sum));
+        self.line("_count", labels, None, Value::Count(all));
         self
     }
 
@@ -281,6 +343,18 @@ mod tests {
         ] {
             assert_eq!(seconds(time), text);
         }
+    }
+
+    #[test]
+    fn a_page_of_open_metrics_names_counters_without_their_suffix_and_says_where_it_ends() {
+        let mut page =
+            Exposition::of(Form::accepted("text/html, application/openmetrics-text;version=1.0.0;q=0.5"));
+        page.family(Family::counter("evenkeel_x_total", "Xs.")).sample(&[], 3);
+        assert_eq!(
+            page.finish(),
+            "# HELP evenkeel_x Xs.\n# TYPE evenkeel_x counter\nevenkeel_x_total 3\n# EOF\n"
+        );
+        assert_eq!(Form::accepted("text/plain;version=0.0.4, */*"), Form::Prometheus);
     }
 
     #[test]

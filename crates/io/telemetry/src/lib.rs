@@ -9,6 +9,6 @@ mod histogram;
 mod log;
 
 pub use access::{AccessRecord, Moment};
-pub use exposition::{CONTENT_TYPE, Exposition, Family, Samples, Value};
+pub use exposition::{CONTENT_TYPE, Exposition, Family, Form, Samples, Value};
 pub use histogram::{BOUNDS, Histogram};
 pub use log::{LogError, LogForm, start_log};

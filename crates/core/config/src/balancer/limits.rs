@@ -37,6 +37,8 @@ pub struct Deadlines {
     pub keep_alive_idle: Duration,
     /// From a client's connection to the end of its TLS handshake.
     pub tls_handshake: Duration,
+    /// From a connection to the whole PROXY header that a listener demands.
+    pub proxy_header: Duration,
     /// From asking for a connection to a server to having it.
     pub connect: Duration,
     /// From the end of the request sent to a server to the head of its answer.
@@ -60,6 +62,7 @@ pub(super) const DEADLINE_KEYS: &[&str] = &[
     "client_write_idle",
     "keep_alive_idle",
     "tls_handshake",
+    "proxy_header",
     "connect",
     "server_head",
     "server_body_idle",
@@ -86,6 +89,7 @@ pub(super) fn deadlines(section: &Section<'_>) -> Option<Deadlines> {
     let client_body_idle = section.duration("client_body_idle", ranges::CLIENT_BODY_IDLE);
     let client_write_idle = section.duration("client_write_idle", ranges::CLIENT_WRITE_IDLE);
     let keep_alive_idle = section.duration("keep_alive_idle", ranges::KEEP_ALIVE_IDLE);
+    let proxy_header = section.duration("proxy_header", ranges::PROXY_HEADER);
     let tls_handshake = section.duration("tls_handshake", ranges::TLS_HANDSHAKE);
     let connect = section.duration("connect", ranges::CONNECT);
     let server_head = section.duration("server_head", ranges::SERVER_HEAD);
@@ -99,6 +103,7 @@ pub(super) fn deadlines(section: &Section<'_>) -> Option<Deadlines> {
         client_write_idle: client_write_idle?,
         keep_alive_idle: keep_alive_idle?,
         tls_handshake: tls_handshake?,
+        proxy_header: proxy_header?,
         connect: connect?,
         server_head: server_head?,
         server_body_idle: server_body_idle?,

@@ -6,11 +6,12 @@ use alloc::{borrow::ToOwned as _, string::String, vec::Vec};
 use core::net::SocketAddr;
 
 use super::{
-    Claims, ListenerTls, PoolIndex, SniRule, UnknownName, listen_address,
+    Claims, ListenerTls, PoolIndex, ProxyProtocol, SniRule, Udp, UnknownName, listen_address,
     pool::PoolDraft,
-    ranges,
+    proxy_protocol, ranges,
     sni::{self, SniDraft},
     tls::{LISTENER_TLS_KEYS, listener_tls},
+    udp::udp,
     unique_name,
 };
 use crate::{
@@ -38,6 +39,10 @@ pub struct Listener {
     pub sni: Vec<SniRule>,
     /// What becomes of clients that ask for no name of `sni`.
     pub sni_otherwise: UnknownName,
+    /// Whose word is taken for who its clients are; `None` where they connect by themselves.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// What it keeps of its clients in mode `udp`; else `None`.
+    pub udp: Option<Udp>,
 }
 
 /// The place of a listener in its configuration.
@@ -68,9 +73,40 @@ pub enum Mode {
     Http,
     /// Bytes: each connection is balanced.
     Tcp,
+    /// Datagrams: each session, which is a client's address and port, is balanced.
+    Udp,
 }
 
-const LISTENER_KEYS: &[&str] = &["name", "bind", "mode", "http2", "pool", "tls", "sni", "sni_otherwise"];
+impl Mode {
+    /// The word for it in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+
+    /// Whether listeners of the two may have one address: they listen on different kinds of socket.
+    const fn is_beside(self, other: Self) -> bool {
+        matches!((self, other), (Self::Udp, Self::Http | Self::Tcp) | (Self::Http | Self::Tcp, Self::Udp))
+    }
+}
+
+const LISTENER_KEYS: &[&str] = &[
+    "name",
+    "bind",
+    "mode",
+    "http2",
+    "pool",
+    "tls",
+    "sni",
+    "sni_otherwise",
+    "udp",
+    "proxy_protocol",
+    "proxy_trusted",
+];
 
 /// A listener whose pool is not resolved yet.
 pub(super) struct ListenerDraft<'a> {
@@ -82,26 +118,39 @@ pub(super) struct ListenerDraft<'a> {
     tls: Option<Option<ListenerTls>>,
     pub(super) sni: Option<Vec<SniDraft<'a>>>,
     sni_otherwise: Option<UnknownName>,
+    udp: Option<Option<Udp>>,
+    proxy_protocol: Option<Option<ProxyProtocol>>,
 }
 
 pub(super) fn listeners<'a>(top: &Section<'a>, admin: Option<(SocketAddr, usize)>) -> Vec<ListenerDraft<'a>> {
     let mut names = Claims(Vec::new());
     let mut addresses = Claims(admin.into_iter().filter(|(address, _)| address.port() != 0).collect());
     let sections = top.sections("listener", LISTENER_KEYS, ranges::MAX_LISTENERS, "[[listener]]");
+    let mut datagrams = Claims(Vec::new());
     let draft = |section: Section<'a>| {
+        let name = unique_name(&section, &mut names, "name = \"web\"");
         let mode = mode(&section);
-        ListenerDraft {
-            name: unique_name(&section, &mut names, "name = \"web\""),
-            bind: bind(&section, &mut addresses),
-            mode,
-            http2: http2(&section),
-            pool: pool_name(&section),
-            tls: section.optional_section("tls", LISTENER_TLS_KEYS, |section| listener_tls(section, mode)),
-            sni: sni::rules(&section, mode),
-            sni_otherwise: sni::otherwise(&section),
-        }
+        // A port of UDP is another one than the same number of TCP.
+        let beside = mode.is_some_and(|mode| mode.is_beside(Mode::Tcp));
+        let claims = if beside { &mut datagrams } else { &mut addresses };
+        let bind = bind(&section, claims);
+        let tls = tls(&section, mode);
+        let (http2, pool) = (http2(&section), pool_name(&section));
+        let (sni, sni_otherwise) = (sni::rules(&section, mode), sni::otherwise(&section));
+        let proxy_protocol = proxy_protocol::listener(&section, mode);
+        let udp = udp(&section, mode);
+        ListenerDraft { name, bind, mode, http2, pool, tls, sni, sni_otherwise, udp, proxy_protocol }
     };
     sections.into_iter().map(draft).collect()
+}
+
+/// The inner `None` when nothing is encrypted. QUIC brings its own encryption, which passes through.
+fn tls(section: &Section<'_>, mode: Option<Mode>) -> Option<Option<ListenerTls>> {
+    if let (Some(field), Some(Mode::Udp)) = (section.field("tls"), mode) {
+        field.refuse("no such table in a listener of mode \"udp\"", "remove it, or write another mode");
+        return None;
+    }
+    section.optional_section("tls", LISTENER_TLS_KEYS, |section| listener_tls(section, mode))
 }
 
 fn bind(section: &Section<'_>, claims: &mut Claims<SocketAddr>) -> Option<SocketAddr> {
@@ -115,10 +164,11 @@ fn bind(section: &Section<'_>, claims: &mut Claims<SocketAddr>) -> Option<Socket
 
 fn mode(section: &Section<'_>) -> Option<Mode> {
     let field = section.required("mode", "mode = \"http\"")?;
-    let remedy = "write \"http\" for web traffic, \"tcp\" for anything else";
-    field.text("\"http\" or \"tcp\"", remedy, |text| match text {
+    let remedy = "write \"http\" for web traffic, \"udp\" for datagrams, \"tcp\" for anything else";
+    field.text("\"http\", \"tcp\" or \"udp\"", remedy, |text| match text {
         "http" => Some(Mode::Http),
         "tcp" => Some(Mode::Tcp),
+        "udp" => Some(Mode::Udp),
         _ => None,
     })
 }
@@ -164,6 +214,8 @@ pub(super) fn resolve(drafts: Vec<ListenerDraft<'_>>, pools: &[PoolDraft]) -> Op
             tls: draft.tls?,
             sni: sni?,
             sni_otherwise: draft.sni_otherwise?,
+            udp: draft.udp?,
+            proxy_protocol: draft.proxy_protocol?,
         })
     });
     let resolved: Vec<_> = resolved.collect();

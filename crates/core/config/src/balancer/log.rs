@@ -1,5 +1,8 @@
 //! `[access_log]`: whether, where and how requests are written down.
 
+use evenkeel_units::PerMille;
+
+use super::{per_mille, ranges};
 use crate::{
     document::{Field, Section},
     scalar::AbsolutePath,
@@ -13,6 +16,8 @@ pub struct AccessLog {
     pub target: LogTarget,
     /// How a line looks.
     pub format: LogFormat,
+    /// How many of the requests that went well are written; those that did not always are.
+    pub sample: PerMille,
 }
 
 /// Where log lines go.
@@ -31,9 +36,11 @@ pub enum LogFormat {
     Json,
     /// Words and `key=value`, for people.
     Text,
+    /// The form that Apache httpd and nginx call combined, for programs that read theirs.
+    Combined,
 }
 
-const LOG_KEYS: &[&str] = &["path", "format"];
+const LOG_KEYS: &[&str] = &["path", "format", "sample_per_mille"];
 
 /// Where requests are logged; the inner `None` when the file does not ask for it.
 pub(super) fn access_log(top: &Section<'_>) -> Option<Option<AccessLog>> {
@@ -43,7 +50,8 @@ pub(super) fn access_log(top: &Section<'_>) -> Option<Option<AccessLog>> {
     }
     let target = section.required("path", "path = \"-\"").and_then(|field| log_target(&field));
     let format = log_format(&section);
-    Some(Some(AccessLog { target: target?, format: format? }))
+    let sample = per_mille(&section, "sample_per_mille", ranges::LOG_SAMPLE);
+    Some(Some(AccessLog { target: target?, format: format?, sample: sample? }))
 }
 
 fn log_target(field: &Field<'_>) -> Option<LogTarget> {
@@ -57,11 +65,12 @@ fn log_target(field: &Field<'_>) -> Option<LogTarget> {
 fn log_format(section: &Section<'_>) -> Option<LogFormat> {
     let Some(field) = section.field("format") else { return Some(LogFormat::Json) };
     field.text(
-        "\"json\" or \"text\"",
-        "write \"json\" for programs, \"text\" for people",
+        "\"json\", \"combined\" or \"text\"",
+        "write \"json\" for programs, \"combined\" for those that read web servers' logs, \"text\" for people",
         |text| match text {
             "json" => Some(LogFormat::Json),
             "text" => Some(LogFormat::Text),
+            "combined" => Some(LogFormat::Combined),
             _ => None,
         },
     )

@@ -13,10 +13,12 @@ mod listener;
 mod log;
 mod policy;
 mod pool;
+mod proxy_protocol;
 mod ranges;
 pub mod route;
 mod sni;
 mod tls;
+mod udp;
 
 use alloc::vec::Vec;
 use core::{net::SocketAddr, num::NonZeroU32};
@@ -32,17 +34,19 @@ use limits::{DEADLINE_KEYS, LIMIT_KEYS};
 use route::{Route, Routing};
 
 pub use acme::{Acme, Challenge};
-pub use check::{HealthCheck, Probe};
+pub use check::{Expected, HealthCheck, Probe};
 pub use hedge::{Hedge, HedgeAfter};
 pub use limits::{Deadlines, Limits};
 pub use listener::{Http2, Listener, ListenerIndex, Mode};
 pub use log::{AccessLog, LogFormat, LogTarget};
 pub use policy::{Failover, HashBy, Hashing, LoadBound, Policy, Priority};
 pub use pool::{Ejection, Learned, Pool, PoolIndex, PoolLimits, Retry, Server};
+pub use proxy_protocol::{ProxyProtocol, ProxyVersion};
 pub use sni::{SniName, SniRule};
 pub use tls::{
     CertificateFiles, ClientCertificates, ListenerTls, PoolTls, Presence, TlsVersion, UnknownName, Verify,
 };
+pub use udp::Udp;
 
 /// A configuration of the data plane.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,13 +8,13 @@ use core::{net::SocketAddr, num::NonZeroU32, time::Duration};
 use evenkeel_units::PerMille;
 
 use super::{
-    Claims, HealthCheck, Mode, PoolTls,
+    Claims, HealthCheck, Mode, PoolTls, ProxyVersion,
     check::{self, CHECK_KEYS},
     hedge::{self, HEDGE_KEYS, Hedge},
     listener::ListenerDraft,
     nonzero, per_mille,
     policy::{self, FAILOVER_KEYS, Failover, Policy, Priority},
-    ranges,
+    proxy_protocol, ranges,
     route::RouteDraft,
     sni::SniDraft,
     tls::{POOL_TLS_KEYS, pool_tls},
@@ -62,6 +62,8 @@ pub struct Pool {
     pub retry: Retry,
     /// Whether a request that takes long is sent to a second server.
     pub hedge: Hedge,
+    /// How servers are told whom a connection is from; `None` when they are not.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// How long a server that has come back takes to its full share; zero for at once.
     pub slow_start: Duration,
     /// What is encrypted with its servers; `None` for nothing.
@@ -102,7 +104,7 @@ pub struct Ejection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolLimits {
-    /// Requests (HTTP) or connections (TCP) that a server has at once, over all workers.
+    /// Requests (HTTP), connections (TCP) or sessions (UDP) that a server has at once, over all workers.
     pub connections_per_server: NonZeroU32,
     /// Whether a server that is slow beside the others is given less.
     pub learned: Learned,
@@ -150,6 +152,7 @@ const POOL_KEYS: &[&str] = &[
     "retry",
     "hedge",
     "slow_start",
+    "proxy_protocol",
     "tls",
 ];
 
@@ -182,7 +185,8 @@ pub(super) fn pools(
     sections.into_iter().map(draft).collect()
 }
 
-/// HTTP when there are listeners or routes for the pool and all of them speak it.
+/// What all listeners and routes for the pool speak; TCP where they differ, for that says more of a server than a
+/// datagram.
 fn mode_of(pool: Option<&str>, listeners: &[ListenerDraft<'_>], routes: &[RouteDraft<'_>]) -> Mode {
     let routed = routes.iter().flat_map(RouteDraft::pool_names).any(|name| Some(name.as_str()) == pool);
     let rules = listeners.iter().filter_map(|draft| draft.sni.as_ref()).flatten();
@@ -192,10 +196,11 @@ fn mode_of(pool: Option<&str>, listeners: &[ListenerDraft<'_>], routes: &[RouteD
         .filter(|draft| draft.pool.as_ref().map(|(_, name)| name.as_str()) == pool)
         .map(|draft| draft.mode.unwrap_or(Mode::Http))
         .chain(routed.then_some(Mode::Http))
-        .chain(passed.then_some(Mode::Tcp))
-        .peekable();
-    let http = modes.peek().is_some() && modes.all(|mode| mode == Mode::Http);
-    if http { Mode::Http } else { Mode::Tcp }
+        .chain(passed.then_some(Mode::Tcp));
+    match modes.next() {
+        Some(first) if modes.all(|mode| mode == first) => first,
+        Some(_) | None => Mode::Tcp,
+    }
 }
 
 fn pool(section: &Section<'_>, names: &mut Claims<Name>, mode: Mode) -> Option<Pool> {
@@ -207,10 +212,11 @@ fn pool(section: &Section<'_>, names: &mut Claims<Name>, mode: Mode) -> Option<P
     let health_check =
         section.section("health_check", CHECK_KEYS).and_then(|s| check::health_check(&s, mode));
     let ejection = section.section("ejection", EJECTION_KEYS).and_then(|s| ejection(&s));
-    let limits = section.section("limits", POOL_LIMIT_KEYS).and_then(|s| pool_limits(&s));
+    let limits = section.section("limits", POOL_LIMIT_KEYS).and_then(|s| pool_limits(&s, mode));
     let retry = section.section("retry", RETRY_KEYS).and_then(|s| retry(&s));
     let tls = section.optional_section("tls", POOL_TLS_KEYS, pool_tls);
     let hedge = section.section("hedge", HEDGE_KEYS).and_then(|s| hedge::hedge(&s));
+    let proxy_protocol = proxy_protocol::pool(section, mode);
     let slow_start = section.duration("slow_start", ranges::SLOW_START);
     Some(Pool {
         name: name?,
@@ -224,6 +230,7 @@ fn pool(section: &Section<'_>, names: &mut Claims<Name>, mode: Mode) -> Option<P
         retry: retry?,
         hedge: hedge?,
         slow_start: slow_start?,
+        proxy_protocol: proxy_protocol?,
         tls: tls?,
     })
 }
@@ -286,8 +293,12 @@ fn ejection(section: &Section<'_>) -> Option<Ejection> {
     })
 }
 
-fn pool_limits(section: &Section<'_>) -> Option<PoolLimits> {
-    let connections_per_server = nonzero(section, "connections_per_server", ranges::SERVER_CONNECTIONS);
+fn pool_limits(section: &Section<'_>, mode: Mode) -> Option<PoolLimits> {
+    let range = match mode {
+        Mode::Http | Mode::Tcp => ranges::SERVER_CONNECTIONS,
+        Mode::Udp => ranges::SERVER_SESSIONS,
+    };
+    let connections_per_server = nonzero(section, "connections_per_server", range);
     let learned = match section.field("learned") {
         None => Some(Learned::On),
         Some(field) => field.flag().map(|on| if on { Learned::On } else { Learned::Off }),

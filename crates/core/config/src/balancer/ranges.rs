@@ -100,6 +100,26 @@ pub(super) const TICKET_ROTATION: Span = Span::new(ms(0), hours(6), hours(84));
 /// As long as the slowest honest answer, so that an update or a reload cuts nobody off.
 pub(super) const DRAIN: Span = Span::new(ms(0), secs(30), hours(1));
 
+/// The proxy in front has the header ready; 5 s let two packets be lost (1 + 2 s, RFC 6298 §5.5).
+pub(super) const PROXY_HEADER: Span = Span::new(ms(100), secs(5), mins(1));
+
+/// QUIC's usual idle timeout is 30 s, and its clients keep a connection alive every 25 s; a question to a DNS server is
+/// answered or lost after 5 s. Twice the longer one lets a lost datagram be sent again.
+pub(super) const UDP_IDLE: Span = Span::new(ms(100), secs(60), hours(1));
+
+/// Each session holds a descriptor and about 3 KiB here and in the kernel: 20,000 are 60 MiB.
+pub(super) const UDP_SESSIONS: Count = Count::new(1, 20_000, 1_000_000);
+
+/// Sessions that a server of a UDP pool has at once: a session is a client that may be silent, not a request under way.
+/// The kernel has about 28,000 source ports towards one server.
+pub(super) const SERVER_SESSIONS: Count = Count::new(1, 20_000, 1_000_000);
+
+/// A question of a health check over UDP and what its answer must have: they fit one packet.
+pub(super) const CHECK_DATAGRAM_BYTES: usize = 1200;
+
+/// All of them: a line costs about a microsecond of the worker, and who cannot afford that says so.
+pub(super) const LOG_SAMPLE: Count = Count::new(0, 1000, 1000);
+
 /// HAProxy's interval; with `fall = 3` a silent server is out after 6 s even without traffic, while
 /// passive ejection needs only the next requests.
 pub(super) const CHECK_INTERVAL: Span = Span::new(ms(50), secs(2), hours(1));

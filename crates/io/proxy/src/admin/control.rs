@@ -22,7 +22,11 @@ use tokio::{
 
 use crate::{
     acme,
-    admin::notify::{self, State},
+    admin::{
+        notify::{self, State},
+        orders::{self, Followed, OrderError, ServerOrder},
+        status,
+    },
     clock::Clock,
     plan::{self, AdminSocket, Plan, PlanError},
     pool::health::Checks,
@@ -36,8 +40,18 @@ pub(crate) enum Wish {
     Apply(String, oneshot::Sender<Result<(), PlanError>>),
     /// Read the configuration file again and take it over.
     Reload(oneshot::Sender<Result<(), PlanError>>),
+    /// Do something with one server of a pool.
+    Order(Target, ServerOrder, oneshot::Sender<Result<Followed, OrderError>>),
+    /// Open the files of logs anew.
+    ReopenLogs,
     /// Let clients finish, then stop.
     Drain,
+}
+
+/// A server, by the name of its pool and its own.
+pub(crate) struct Target {
+    pub(crate) pool: String,
+    pub(crate) server: String,
 }
 
 /// What the admin pages show.
@@ -92,12 +106,24 @@ impl Control {
                     let applied = self.reload((&mut checks, &mut pages)).await;
                     let _ = reply.send(applied);
                 }
+                Wish::Order(target, order, reply) => {
+                    let plan = self.running.plan();
+                    let _ = reply.send(orders::follow(&plan, &target.pool, &target.server, order));
+                }
+                Wish::ReopenLogs => self.reopen_logs(),
                 Wish::Drain => break,
             }
         }
         self.drain().await;
         pages.shutdown().await;
         services.shutdown().await;
+    }
+
+    fn reopen_logs(&self) {
+        if let Some(log) = &self.running.plan().access_log {
+            log.reopen();
+            tracing::info!("the access log is opened anew");
+        }
     }
 
     /// Serves the admin pages of a plan, until the set is dropped.
@@ -117,8 +143,9 @@ impl Control {
             services.spawn(acme::run(Arc::clone(&self.running), path.clone()));
         }
         if let Some(socket) = self.socket.take() {
-            let wishes = self.wishes.clone();
-            services.spawn(async move { socket.serve(move |request| answer(wishes.clone(), request)).await });
+            let (wishes, running) = (self.wishes.clone(), Arc::clone(&self.running));
+            let answer = move |request| answer(wishes.clone(), Arc::clone(&running), request);
+            services.spawn(async move { socket.serve(answer).await });
         }
         services
     }
@@ -173,6 +200,7 @@ impl Control {
             when_done.await.map_err(|_| PlanError::Stopping)?;
         }
         checks.follow(&plan, self.running.clock);
+        orders::settle(&before, &plan);
         self.running.set_plan(Arc::clone(&plan));
         if !AdminSocket::is_same(&plan.admin, &before.admin) {
             // Whoever is being answered there is answered to the end.
@@ -244,19 +272,44 @@ impl<'a> Written<'a> {
     }
 }
 
-async fn answer(wishes: mpsc::UnboundedSender<Wish>, request: ProxyRequest) -> Answer {
-    let (reply, replied) = oneshot::channel();
-    let wish = match request {
-        ProxyRequest::Apply { text } => Wish::Apply(text, reply),
-        ProxyRequest::Reload {} => Wish::Reload(reply),
+async fn answer(wishes: mpsc::UnboundedSender<Wish>, running: Arc<Running>, request: ProxyRequest) -> Answer {
+    let order = match request {
+        ProxyRequest::Apply { text } => return change(&wishes, |reply| Wish::Apply(text, reply)).await,
+        ProxyRequest::Reload {} => return change(&wishes, Wish::Reload).await,
+        ProxyRequest::Status {} => {
+            return Answer::done_with(&status::of(&running)).unwrap_or_else(Answer::refused);
+        }
+        ProxyRequest::ReopenLogs {} => {
+            let sent = wishes.send(Wish::ReopenLogs);
+            return sent.map_or_else(|_| Answer::refused(PlanError::Stopping), |()| Answer::done());
+        }
+        ProxyRequest::Drain { pool, server } => (Target { pool, server }, ServerOrder::Drain),
+        ProxyRequest::Resume { pool, server } => (Target { pool, server }, ServerOrder::Resume),
+        ProxyRequest::Weight { pool, server, weight } => match orders::weight(weight) {
+            Ok(weight) => (Target { pool, server }, ServerOrder::Weight(weight)),
+            Err(error) => return Answer::refused(error),
+        },
     };
-    let asked = wishes.send(wish).is_ok();
+    let (reply, replied) = oneshot::channel();
+    // A wish is lost only when the data plane stops, which the missing reply tells.
+    let _ = wishes.send(Wish::Order(order.0, order.1, reply));
+    match replied.await {
+        Ok(Ok(followed)) => Answer::done_with(&followed).unwrap_or_else(Answer::refused),
+        Ok(Err(error)) => Answer::refused(error),
+        Err(_) => Answer::refused(PlanError::Stopping),
+    }
+}
+
+/// Asks for another configuration.
+async fn change(
+    wishes: &mpsc::UnboundedSender<Wish>,
+    wish: impl FnOnce(oneshot::Sender<Result<(), PlanError>>) -> Wish,
+) -> Answer {
+    let (reply, replied) = oneshot::channel();
+    let _ = wishes.send(wish(reply));
     match replied.await {
         Ok(Ok(())) => Answer::done(),
         Ok(Err(error)) => Answer::Refused { errors: error.sentences() },
-        Err(_) => {
-            debug_assert!(asked || wishes.is_closed(), "a wish is lost only when the data plane stops");
-            Answer::refused(PlanError::Stopping)
-        }
+        Err(_) => Answer::refused(PlanError::Stopping),
     }
 }

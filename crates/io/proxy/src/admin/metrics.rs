@@ -1,14 +1,19 @@
-//! The page of metrics, in the text form of Prometheus.
+//! The page of metrics, in the text form of Prometheus or of OpenMetrics.
+//!
+//! Invariant: what a label says comes from the configuration or from a list in this program, never from a request, so
+//! the number of samples has a bound: for each of 64 listeners and each server some tens.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use evenkeel_balance::{Failure, Standing, Verdict};
-use evenkeel_telemetry::{Exposition, Family};
+use evenkeel_telemetry::{Exposition, Family, Form};
 
 use crate::{
     admin::control::Running,
+    latency::Latency,
     plan::Plan,
-    shared::{Count, OWN_STATUSES, ServerTally},
+    proxied::Refused,
+    shared::{Count, Dropped, ListenerTally, OWN_STATUSES, ServerTally},
 };
 
 const UP: Family = Family::gauge("evenkeel_up", "1 while the data plane takes clients, 0 while it drains.");
@@ -21,6 +26,11 @@ const RESTING: Family = Family::gauge(
 );
 const ANSWERS: Family =
     Family::counter("evenkeel_responses_total", "Answers to clients, by the first digit of the status.");
+const TOOK: Family = Family::histogram(
+    "evenkeel_request_duration_seconds",
+    "From the first byte of a request to the last of its answer.",
+);
+const BUILD: Family = Family::gauge("evenkeel_build_info", "Always 1; the label has the version.");
 const OWN: Family = Family::counter("evenkeel_own_responses_total", "Answers given without a server.");
 const ACCEPT_ERRORS: Family =
     Family::counter("evenkeel_accept_errors_total", "Clients that could not be accepted.");
@@ -48,20 +58,46 @@ const SERVER_LOCAL: Family = Family::counter(
 );
 const SERVER_CHECK: Family =
     Family::gauge("evenkeel_server_check_up", "1 while the health checks of a server pass.");
+const SERVER_DRAINING: Family =
+    Family::gauge("evenkeel_server_draining", "1 while an operator lets a server finish what it has.");
+const SERVER_WEIGHT: Family =
+    Family::gauge("evenkeel_server_weight", "The weight of a server, by the file or by an operator.");
 const SERVER_EJECTED: Family =
     Family::gauge("evenkeel_server_ejected_workers", "Workers that leave a server out for its failures.");
 const LOG_DROPPED: Family =
     Family::counter("evenkeel_access_log_dropped_total", "Lines of the access log that were dropped.");
 
+const DATAGRAMS_RECEIVED: Family =
+    Family::counter("evenkeel_udp_received_datagrams_total", "Datagrams of clients in mode udp.");
+const DATAGRAMS_RECEIVED_BYTES: Family =
+    Family::counter("evenkeel_udp_received_bytes_total", "Bytes in datagrams of clients in mode udp.");
+const DATAGRAMS_SENT: Family =
+    Family::counter("evenkeel_udp_sent_datagrams_total", "Datagrams to clients in mode udp.");
+const DATAGRAMS_SENT_BYTES: Family =
+    Family::counter("evenkeel_udp_sent_bytes_total", "Bytes in datagrams to clients in mode udp.");
+const PROXY_REFUSED: Family = Family::counter(
+    "evenkeel_proxy_protocol_refused_total",
+    "Connections refused for the PROXY header that they should begin with.",
+);
+const SESSIONS_MOVED: Family = Family::counter(
+    "evenkeel_udp_moved_sessions_total",
+    "Sessions that went over to another server because theirs failed or was found to be down.",
+);
+const DATAGRAMS_DROPPED: Family =
+    Family::counter("evenkeel_udp_dropped_datagrams_total", "Datagrams that went no further.");
+
 /// The page.
-pub(crate) fn page(running: &Running) -> String {
+pub(crate) fn page(running: &Running, form: Form) -> String {
     let plan = running.plan();
-    let mut out = Exposition::new();
+    let mut out = Exposition::of(form);
+    out.family(BUILD).sample(&[("version", running.version)], true);
     let draining = running.draining.load(Relaxed);
     out.family(UP).sample(&[], !draining);
     out.family(UPTIME).sample(&[], running.clock.now().since(evenkeel_units::Instant::START));
     listeners(&plan, &mut out);
     crate::tls::report::metrics(&plan, &mut out);
+    proxied(&plan, &mut out);
+    datagrams(&plan, &mut out);
     servers(&plan, &mut out);
     let dropped = plan.access_log.as_ref().map_or(0, crate::access_log::AccessLog::dropped);
     out.family(LOG_DROPPED).sample(&[], dropped);
@@ -89,6 +125,12 @@ fn listeners(plan: &Plan, out: &mut Exposition) {
             family.sample(&labels, listener.sum(|tally| &tally.answers[class]));
         }
     }
+    let mut family = out.family(TOOK);
+    for listener in listeners() {
+        let parts: Vec<_> = listener.tallies.iter().map(|tally| &tally.took).collect();
+        let (rows, sum) = Latency::histogram(&parts);
+        family.buckets(&[("listener", &listener.name)], rows, sum);
+    }
     let mut family = out.family(OWN);
     for listener in listeners() {
         for (position, status) in OWN_STATUSES.iter().enumerate() {
@@ -99,6 +141,53 @@ fn listeners(plan: &Plan, out: &mut Exposition) {
     let mut family = out.family(ACCEPT_ERRORS);
     for listener in listeners() {
         family.sample(&[("listener", &listener.name)], listener.sum(|tally| &tally.accept_errors));
+    }
+}
+
+fn proxied(plan: &Plan, out: &mut Exposition) {
+    let mut listeners = plan.listeners.iter().filter(|planned| planned.proxy_protocol.is_some()).peekable();
+    if listeners.peek().is_none() {
+        return;
+    }
+    let mut family = out.family(PROXY_REFUSED);
+    for planned in listeners {
+        for (at, reason) in Refused::WORDS.into_iter().enumerate() {
+            let labels = [("listener", planned.shared.name.as_str()), ("reason", reason)];
+            family.sample(&labels, planned.shared.sum(|tally| &tally.proxy_refused[at]));
+        }
+    }
+}
+
+/// What is counted at a listener.
+type CountedThere = fn(&ListenerTally) -> &Count;
+
+fn datagrams(plan: &Plan, out: &mut Exposition) {
+    let listeners = || {
+        let udp = plan.listeners.iter().filter(|planned| planned.udp.is_some());
+        udp.map(|planned| &planned.shared)
+    };
+    if listeners().next().is_none() {
+        return;
+    }
+    let counted: [(Family, CountedThere); 5] = [
+        (DATAGRAMS_RECEIVED, |tally| &tally.udp.received),
+        (DATAGRAMS_RECEIVED_BYTES, |tally| &tally.udp.received_bytes),
+        (DATAGRAMS_SENT, |tally| &tally.udp.sent),
+        (DATAGRAMS_SENT_BYTES, |tally| &tally.udp.sent_bytes),
+        (SESSIONS_MOVED, |tally| &tally.udp.moved),
+    ];
+    for (family, counter) in counted {
+        let mut family = out.family(family);
+        for listener in listeners() {
+            family.sample(&[("listener", &listener.name)], listener.sum(counter));
+        }
+    }
+    let mut family = out.family(DATAGRAMS_DROPPED);
+    for listener in listeners() {
+        for (at, (_, reason)) in Dropped::ALL.iter().enumerate() {
+            let labels = [("listener", listener.name.as_str()), ("reason", reason)];
+            family.sample(&labels, listener.sum(|tally| &tally.udp.dropped[at]));
+        }
     }
 }
 
@@ -135,6 +224,17 @@ fn servers(plan: &Plan, out: &mut Exposition) {
     for (pool, server) in servers() {
         let labels = [("pool", pool.name.as_str()), ("server", &server.name)];
         family.sample(&labels, server.verdict() == Verdict::Up);
+    }
+    let mut family = out.family(SERVER_DRAINING);
+    for (pool, server) in servers() {
+        family.sample(&[("pool", &pool.name), ("server", &server.name)], server.is_draining());
+    }
+    let mut family = out.family(SERVER_WEIGHT);
+    for (told, pool) in plan.config.pools().iter().zip(&plan.pools) {
+        for (told, server) in told.servers.iter().zip(&pool.servers) {
+            let weight = server.ordered_weight().unwrap_or(told.weight);
+            family.sample(&[("pool", &pool.name), ("server", &server.name)], u64::from(weight.as_u16()));
+        }
     }
     let mut family = out.family(SERVER_EJECTED);
     for (pool, server) in servers() {

@@ -6,6 +6,7 @@
 pub(crate) mod control;
 mod metrics;
 pub(crate) mod notify;
+pub(crate) mod orders;
 mod status;
 
 use std::{
@@ -14,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use evenkeel_telemetry::Form;
 use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode, body::Bytes, header, server::conn::http1, service::service_fn,
@@ -63,7 +65,11 @@ fn answer<B>(request: &Request<B>, running: &Running) -> Response<Full<Bytes>> {
     }
     let draining = running.draining.load(Relaxed);
     match request.uri().path() {
-        "/metrics" => page(StatusCode::OK, evenkeel_telemetry::CONTENT_TYPE, metrics::page(running)),
+        "/metrics" => {
+            let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+            let form = accept.map_or(Form::Prometheus, Form::accepted);
+            page(StatusCode::OK, form.content_type(), metrics::page(running, form))
+        }
         "/status" => page(StatusCode::OK, "application/json", status::page(running)),
         "/live" => page(StatusCode::OK, TEXT, "live\n".to_owned()),
         "/ready" if draining => page(StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining\n".to_owned()),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use evenkeel_balance::{Failure, Standing, Verdict};
+use evenkeel_config::balancer;
 use evenkeel_units::Instant;
 use serde::Serialize;
 
@@ -16,14 +17,15 @@ use crate::{
     shared::{PoolShared, ServerShared},
 };
 
+/// What runs.
 #[derive(Serialize)]
-struct Status<'a> {
-    version: &'a str,
+pub(crate) struct Status {
+    version: String,
     uptime_seconds: u64,
     workers: usize,
     draining: bool,
-    listeners: Vec<Listener<'a>>,
-    pools: Vec<Pool<'a>>,
+    listeners: Vec<Listener>,
+    pools: Vec<Pool>,
     totals: Totals,
 }
 
@@ -37,11 +39,11 @@ struct Totals {
 }
 
 #[derive(Serialize)]
-struct Listener<'a> {
-    name: &'a str,
+struct Listener {
+    name: String,
     address: String,
     mode: &'static str,
-    pool: &'a str,
+    pool: String,
     connections: u64,
     connections_total: u64,
     responses: u64,
@@ -49,19 +51,22 @@ struct Listener<'a> {
 }
 
 #[derive(Serialize)]
-struct Pool<'a> {
-    name: &'a str,
+struct Pool {
+    name: String,
     healthy: usize,
-    servers: Vec<Server<'a>>,
+    servers: Vec<Server>,
 }
 
 #[derive(Serialize)]
-struct Server<'a> {
-    name: &'a str,
+struct Server {
+    name: String,
     address: String,
-    /// `usable`, `ejected` or `down`.
+    /// `usable`, `ejected`, `down` or `draining`.
     state: &'static str,
     reason: String,
+    weight: u16,
+    /// Whether an operator gave it that weight, and not the file.
+    weight_ordered: bool,
     requests: u64,
     active: u64,
     idle_connections: u64,
@@ -83,18 +88,23 @@ struct Check {
 
 /// The page.
 pub(crate) fn page(running: &Running) -> String {
+    serde_json::to_string(&of(running)).expect("text and numbers have a form in JSON") + "\n"
+}
+
+/// What runs.
+pub(crate) fn of(running: &Running) -> Status {
     let plan = running.plan();
     let now = running.clock.now();
-    let status = Status {
-        version: running.version,
+    let pools = plan.config.pools().iter().zip(&plan.pools);
+    Status {
+        version: running.version.to_owned(),
         uptime_seconds: now.since(Instant::START).as_secs(),
         workers: running.workers,
         draining: running.draining.load(Relaxed),
         listeners: plan.listeners.iter().map(|listener| self::listener(listener, &plan.pools)).collect(),
-        pools: plan.pools.iter().map(|pool| self::pool(pool, now)).collect(),
+        pools: pools.map(|(told, pool)| self::pool(told, pool, now)).collect(),
         totals: totals(&plan.listeners),
-    };
-    serde_json::to_string(&status).expect("text and numbers have a form in JSON") + "\n"
+    }
 }
 
 fn totals(listeners: &[PlannedListener]) -> Totals {
@@ -107,16 +117,13 @@ fn totals(listeners: &[PlannedListener]) -> Totals {
     }
 }
 
-fn listener<'a>(planned: &'a PlannedListener, pools: &'a [std::sync::Arc<PoolShared>]) -> Listener<'a> {
+fn listener(planned: &PlannedListener, pools: &[std::sync::Arc<PoolShared>]) -> Listener {
     let shared = &planned.shared;
     Listener {
-        name: &shared.name,
+        name: shared.name.clone(),
         address: shared.address.to_string(),
-        mode: match planned.mode {
-            evenkeel_config::balancer::Mode::Http => "http",
-            evenkeel_config::balancer::Mode::Tcp => "tcp",
-        },
-        pool: &pools[planned.pool.position()].name,
+        mode: planned.mode.as_str(),
+        pool: pools[planned.pool.position()].name.clone(),
         connections: shared.sum(|tally| &tally.active),
         connections_total: shared.sum(|tally| &tally.accepted),
         responses: (0..5).map(|class| shared.sum(|tally| &tally.answers[class])).sum(),
@@ -124,17 +131,20 @@ fn listener<'a>(planned: &'a PlannedListener, pools: &'a [std::sync::Arc<PoolSha
     }
 }
 
-fn pool(pool: &PoolShared, now: Instant) -> Pool<'_> {
-    let servers: Vec<_> = pool.servers.iter().map(|server| self::server(server, now)).collect();
+fn pool(told: &balancer::Pool, pool: &PoolShared, now: Instant) -> Pool {
+    let servers = told.servers.iter().zip(&pool.servers);
+    let servers: Vec<_> = servers.map(|(told, server)| self::server(told, server, now)).collect();
     let healthy = servers.iter().filter(|server| server.state == Standing::Usable.as_str()).count();
-    Pool { name: &pool.name, healthy, servers }
+    Pool { name: pool.name.clone(), healthy, servers }
 }
 
-fn server(server: &ServerShared, now: Instant) -> Server<'_> {
+fn server(told: &balancer::Server, server: &ServerShared, now: Instant) -> Server {
     let last_check = server.last_check.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let ejected = server.tallies.iter().filter(|tally| tally.standing() == Standing::Ejected).count();
     let checked = last_check.as_ref().map_or("not checked yet", |check| &check.result);
-    let (state, reason) = if server.verdict() == Verdict::Down {
+    let (state, reason) = if server.is_draining() {
+        (Standing::Draining.as_str(), "an operator lets it finish what it has".to_owned())
+    } else if server.verdict() == Verdict::Down {
         (Standing::Down.as_str(), format!("health check: {checked}"))
     } else if ejected > 0 {
         let reason = format!("too many failures in a row at {ejected} of {} workers", server.tallies.len());
@@ -144,10 +154,12 @@ fn server(server: &ServerShared, now: Instant) -> Server<'_> {
     };
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Server {
-        name: &server.name,
+        name: server.name.clone(),
         address: server.address.to_string(),
         state,
         reason,
+        weight: server.ordered_weight().unwrap_or(told.weight).as_u16(),
+        weight_ordered: server.ordered_weight().is_some(),
         requests: server.sum(|tally| &tally.requests),
         active: server.sum(|tally| &tally.active),
         idle_connections: server.sum(|tally| &tally.idle),

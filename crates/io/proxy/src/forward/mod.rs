@@ -23,11 +23,12 @@ use crate::{
     client::Client,
     http1::{
         answer::{self, Own},
-        exchange::{Broken, apology, blame, refusal},
+        exchange::{Broken, CLIENT_LEFT, CLIENT_STOPPED, SERVER_BROKE_OFF, apology, blame, refusal},
         request::{ClientFault, Request},
     },
     net::sweep::{Phase, Watch},
     pool::{Kept, Lease, Reuse, Server, Times, deadline},
+    proxied::Announcement,
 };
 use flow::{Answering, Ending, Fault, Patience, Source, Stopped};
 
@@ -64,11 +65,12 @@ struct Served {
 pub(crate) async fn run<U: Source, D: Answering>(exchange: &mut Exchange<'_, U, D>) {
     let pool = Rc::clone(&exchange.client.listening.settings().pool);
     let mut tried = Tried::NONE;
-    let mut reuse = Reuse::Allowed;
+    let announcement = pool.announces().map(|version| Announcement::of(exchange.client, version));
+    let mut reuse = announcement.as_ref().map_or(Reuse::Allowed, Reuse::Announced);
     loop {
         let kept = match reuse {
             Reuse::Allowed => pool.kept(exchange.request.started, &tried, exchange.request.key),
-            Reuse::Fresh => Kept::Wait,
+            Reuse::Fresh | Reuse::Announced(_) => Kept::Wait,
         };
         let (lease, mut server) = match kept {
             Kept::Connection(lease, server) => (lease, server),
@@ -129,7 +131,7 @@ fn finish<U, D>(exchange: &Exchange<'_, U, D>, served: &Served, lease: Lease, se
             status: Some(served.status),
             sent_bytes: served.sent,
             server: Some(lease.name()),
-            end: "done",
+            end: access_log::DONE,
             queued: server.queued,
             connected: server.connected,
             answered: Some(served.at.since(exchange.request.started)),
@@ -153,13 +155,25 @@ fn fail<U, D: Answering>(exchange: &mut Exchange<'_, U, D>, broken: Broken) {
             let (status, reason) = apology(Failure::Closed);
             refuse(exchange, status, reason);
         }
-        Broken::Client(fault) => {
-            if let Some(status) = fault.status() {
-                refuse(exchange, status, &fault.reason());
-            }
+        Broken::Client(fault) => match fault.status() {
+            Some(status) => refuse(exchange, status, &fault.reason()),
+            None => log_broken(exchange, CLIENT_LEFT),
+        },
+        Broken::Midway(_) => {
+            exchange.down.cut();
+            log_broken(exchange, SERVER_BROKE_OFF);
         }
-        Broken::Midway(_) | Broken::Unread => exchange.down.cut(),
+        Broken::Unread => {
+            exchange.down.cut();
+            log_broken(exchange, CLIENT_STOPPED);
+        }
     }
+}
+
+fn log_broken<U, D>(exchange: &Exchange<'_, U, D>, end: &str) {
+    let client = exchange.client;
+    let total = client.worker.clock.now().since(exchange.request.started);
+    client.log(&access_log::Event::broken(Some(&exchange.request), end, total));
 }
 
 /// Answers the request ourselves, unless an answer has begun, which is cut then.

@@ -25,6 +25,7 @@ use crate::{
         tunnel,
     },
     pool::{Kept, Lease, Reuse, Server, Times, Unserved, deadline},
+    proxied::Announcement,
 };
 
 /// What becomes of the client's connection.
@@ -79,11 +80,12 @@ pub(crate) struct Answer {
 pub(crate) async fn run(client: &mut Client, mut request: Request) -> After {
     let pool = std::rc::Rc::clone(&client.listening.settings().pool);
     let mut tried = Tried::NONE;
-    let mut reuse = Reuse::Allowed;
+    let announcement = pool.announces().map(|version| Announcement::of(client, version));
+    let mut reuse = announcement.as_ref().map_or(Reuse::Allowed, Reuse::Announced);
     loop {
         let kept = match reuse {
             Reuse::Allowed => pool.kept(request.started, &tried, request.key),
-            Reuse::Fresh => Kept::Wait,
+            Reuse::Fresh | Reuse::Announced(_) => Kept::Wait,
         };
         let (mut lease, mut server) = match kept {
             Kept::Connection(lease, server) => (lease, server),
@@ -339,7 +341,7 @@ fn log_answer(
         status: Some(answer.status),
         sent_bytes: answer.sent,
         server: Some(lease.name()),
-        end: "done",
+        end: access_log::DONE,
         queued: server.queued,
         connected: server.connected,
         answered: answer.at.map(|at| at.since(request.started)),
@@ -402,14 +404,25 @@ async fn fail(client: &Client, request: &Request, broken: Broken) -> After {
         }
         Broken::Client(fault) => match fault.status() {
             Some(status) => own(client, request, status, &fault.reason()).await,
-            None => After::Close,
+            None => log_broken(client, request, CLIENT_LEFT),
         },
         Broken::Midway(_) => {
             client.socket.reset_on_close();
-            After::Close
+            log_broken(client, request, SERVER_BROKE_OFF)
         }
-        Broken::Unread => After::Close,
+        Broken::Unread => log_broken(client, request, CLIENT_STOPPED),
     }
+}
+
+/// How requests end that get no whole answer, for the access log.
+pub(crate) const CLIENT_LEFT: &str = "the client left before it was answered";
+pub(crate) const CLIENT_STOPPED: &str = "the client stopped reading its answer";
+pub(crate) const SERVER_BROKE_OFF: &str = "the server broke off in the middle of its answer";
+
+fn log_broken(client: &Client, request: &Request, end: &str) -> After {
+    let total = client.worker.clock.now().since(request.started);
+    client.log(&access_log::Event::broken(Some(request), end, total));
+    After::Close
 }
 
 /// Carries a connection on after its upgrade to a WebSocket.

@@ -254,7 +254,14 @@ pub(crate) struct Line {
     pub(crate) method: Vec<u8>,
     pub(crate) target: Vec<u8>,
     pub(crate) host: Vec<u8>,
+    pub(crate) protocol: &'static str,
+    pub(crate) referer: Vec<u8>,
+    pub(crate) user_agent: Vec<u8>,
+    pub(crate) trace_id: Vec<u8>,
 }
+
+/// Longest value of a field kept for the access log.
+const MAX_LOGGED_FIELD: usize = 512;
 
 impl Line {
     fn of(head: &RequestHead, bytes: &[u8]) -> Self {
@@ -263,6 +270,30 @@ impl Line {
             method: head.method_name.of(bytes).to_vec(),
             target: target[..target.len().min(MAX_LOGGED_TARGET)].to_vec(),
             host: head.host.map(|host| host.of(bytes).to_vec()).unwrap_or_default(),
+            protocol: match head.version {
+                Version::Http10 => "HTTP/1.0",
+                Version::Http11 => "HTTP/1.1",
+            },
+            referer: logged_field(&bytes[..head.length], b"referer"),
+            user_agent: logged_field(&bytes[..head.length], b"user-agent"),
+            trace_id: trace_id(&logged_field(&bytes[..head.length], b"traceparent")),
         }
     }
+}
+
+/// The value of a field of a head that was found to be well-formed, as far as it is logged; empty when it is not there.
+fn logged_field(head: &[u8], name: &[u8]) -> Vec<u8> {
+    let value = head.split(|&byte| byte == b'\n').skip(1).find_map(|line| {
+        let (key, value) = line.split_at_checked(name.len())?;
+        key.eq_ignore_ascii_case(name).then(|| value.strip_prefix(b":")).flatten()
+    });
+    let value = value.unwrap_or_default().trim_ascii();
+    value[..value.len().min(MAX_LOGGED_FIELD)].to_vec()
+}
+
+/// The trace's identity in a traceparent field, 32 hexadecimal digits behind the version (W3C Trace Context §3.2).
+fn trace_id(field: &[u8]) -> Vec<u8> {
+    let id = field.split(|&byte| byte == b'-').nth(1).unwrap_or_default();
+    let fits = id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit);
+    if fits { id.to_vec() } else { Vec::new() }
 }

@@ -100,7 +100,10 @@ fn take_text(
             Parsed::Head(head) => head,
             Parsed::Partial => return Err(Refused::Malformed),
         };
-    let request = request::prepare(client, &head, text).map_err(refused)?;
+    let mut request = request::prepare(client, &head, text).map_err(refused)?;
+    if let Some(line) = &mut request.line {
+        line.protocol = "HTTP/2.0";
+    }
     Ok(Taken { request, asked: written.asked })
 }
 

@@ -140,6 +140,11 @@ impl Socket {
         .await
     }
 
+    /// Our own address on this connection.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        self.wire.local()
+    }
+
     /// Says that nothing more will be sent.
     pub(crate) fn shut_write(&self) {
         match self.session() {

@@ -74,6 +74,11 @@ impl Wire {
         }
     }
 
+    /// Our own address.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        self.stream.local_addr().ok()
+    }
+
     /// Writes what there is room for, maybe nothing.
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self.send(|stream| Ok(rustix::net::send(stream, bytes, SendFlags::NOSIGNAL)?)) {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use evenkeel_balance::{Checker, Outcome, Probed, Verdict, next_check};
-use evenkeel_config::balancer::{HealthCheck, Probe};
+use evenkeel_config::balancer::{HealthCheck, Probe, ProxyVersion};
 use evenkeel_http1::{Method, Parsed, parse_response};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -21,7 +21,8 @@ use tokio::{
 use crate::{
     clock::Clock,
     plan::Plan,
-    pool::connect_failure,
+    pool::{connect_failure, datagram},
+    proxied::Announcement,
     shared::{LastCheck, PoolShared},
 };
 
@@ -36,6 +37,7 @@ pub(crate) struct Checks(Vec<PoolChecks>);
 struct PoolChecks {
     pool: Arc<PoolShared>,
     settings: HealthCheck,
+    announce: Option<ProxyVersion>,
     _tasks: JoinSet<()>,
 }
 
@@ -45,11 +47,13 @@ impl Checks {
     pub(crate) fn follow(&mut self, plan: &Plan, clock: Clock) {
         let mut before = std::mem::take(&mut self.0);
         let checks = |(settings, pool): (&evenkeel_config::balancer::Pool, &Arc<PoolShared>)| {
-            let settings = &settings.health_check;
-            let same = |known: &PoolChecks| Arc::ptr_eq(&known.pool, pool) && known.settings == *settings;
+            let (settings, announce) = (&settings.health_check, settings.proxy_protocol);
+            let same = |known: &PoolChecks| {
+                Arc::ptr_eq(&known.pool, pool) && known.settings == *settings && known.announce == announce
+            };
             match before.iter().position(same) {
                 Some(at) => before.swap_remove(at),
-                None => PoolChecks::start(pool, settings, clock),
+                None => PoolChecks::start(pool, (settings, announce), clock),
             }
         };
         self.0 = plan.config.pools().iter().zip(&plan.pools).map(checks).collect();
@@ -57,17 +61,26 @@ impl Checks {
 }
 
 impl PoolChecks {
-    fn start(pool: &Arc<PoolShared>, settings: &HealthCheck, clock: Clock) -> Self {
+    fn start(
+        pool: &Arc<PoolShared>,
+        (settings, announce): (&HealthCheck, Option<ProxyVersion>),
+        clock: Clock,
+    ) -> Self {
         let mut tasks = JoinSet::new();
         for position in 0..pool.servers.len() {
-            tasks.spawn(check(Arc::clone(pool), position, settings.clone(), clock));
+            tasks.spawn(check(Arc::clone(pool), position, (settings.clone(), announce), clock));
         }
-        Self { pool: Arc::clone(pool), settings: settings.clone(), _tasks: tasks }
+        Self { pool: Arc::clone(pool), settings: settings.clone(), announce, _tasks: tasks }
     }
 }
 
 /// Checks one server for ever.
-async fn check(pool: Arc<PoolShared>, position: usize, settings: HealthCheck, clock: Clock) {
+async fn check(
+    pool: Arc<PoolShared>,
+    position: usize,
+    (settings, announce): (HealthCheck, Option<ProxyVersion>),
+    clock: Clock,
+) {
     let server = Arc::clone(&pool.servers[position]);
     let mut checker = server
         .checker
@@ -79,12 +92,13 @@ async fn check(pool: Arc<PoolShared>, position: usize, settings: HealthCheck, cl
     checker.set(&settings);
     loop {
         let began = clock.now();
-        let result = tokio::time::timeout(settings.timeout, probe(&settings.probe, &pool, position)).await;
+        let asked = probe((&settings, announce), &pool, position);
+        let result = tokio::time::timeout(settings.timeout, asked).await;
         let (probed, words) =
             result.unwrap_or_else(|_| (Probed::Failed, format!("no answer within {:?}", settings.timeout)));
         let took = clock.now().since(began);
         if let Some(verdict) = checker.record(probed) {
-            announce(&pool, position, verdict, &words);
+            tell(&pool, position, verdict, &words);
         }
         *server.checker.lock().unwrap_or_else(PoisonError::into_inner) = Some(checker.clone());
         *server.last_check.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -96,7 +110,7 @@ async fn check(pool: Arc<PoolShared>, position: usize, settings: HealthCheck, cl
     }
 }
 
-fn announce(pool: &PoolShared, position: usize, verdict: Verdict, words: &str) {
+fn tell(pool: &PoolShared, position: usize, verdict: Verdict, words: &str) {
     let server = &pool.servers[position];
     match verdict {
         Verdict::Up => tracing::info!(pool = pool.name, server = server.name, "server is up: {words}"),
@@ -106,22 +120,36 @@ fn announce(pool: &PoolShared, position: usize, verdict: Verdict, words: &str) {
 }
 
 /// Asks once; what came of it, for the count and in words.
-async fn probe(probe: &Probe, pool: &PoolShared, position: usize) -> (Probed, String) {
-    let address = pool.servers[position].address;
-    let stream = match TcpStream::connect(address).await {
+async fn probe(
+    (settings, announce): (&HealthCheck, Option<ProxyVersion>),
+    pool: &PoolShared,
+    position: usize,
+) -> (Probed, String) {
+    let mut address = pool.servers[position].address;
+    if let Some(port) = settings.port {
+        address.set_port(port.get());
+    }
+    if let Probe::Udp { payload, expect } = &settings.probe {
+        return datagram::probe(address, payload, expect).await;
+    }
+    let mut stream = match TcpStream::connect(address).await {
         Ok(stream) => stream,
         Err(error) => {
-            return match connect_failure(&error) {
-                Outcome::Local(cause) => (Probed::Local(cause), format!("not asked: {error}")),
-                Outcome::Failed(_) | Outcome::Served | Outcome::Overtaken | Outcome::ClientGone => {
-                    (Probed::Failed, format!("no connection: {error}"))
-                }
-            };
+            return unasked(&error, "no connection");
         }
     };
-    let Some(back) = &pool.servers[position].tls else { return converse(probe, stream, address).await };
+    if let Some(version) = announce {
+        // Servers that expect a header take no connection without one.
+        let header = Announcement::of_ourselves(version);
+        if let Err(error) = stream.write_all(header.bytes()).await {
+            return unasked(&error, "connection failed");
+        }
+    }
+    let Some(back) = &pool.servers[position].tls else {
+        return converse(&settings.probe, stream, address).await;
+    };
     match back.connect(address, stream).await {
-        Ok(stream) => converse(probe, stream, address).await,
+        Ok(stream) => converse(&settings.probe, stream, address).await,
         Err(error) => (Probed::Failed, format!("no TLS session: {error}")),
     }
 }
@@ -133,12 +161,22 @@ async fn converse(
     address: SocketAddr,
 ) -> (Probed, String) {
     match probe {
-        Probe::Tcp => (Probed::Passed, "connection accepted".to_owned()),
+        Probe::Tcp | Probe::Udp { .. } => (Probed::Passed, "connection accepted".to_owned()),
         Probe::Http { path, least, most } => match ask(stream, path, &address.to_string()).await {
             Ok(status) if (*least..=*most).contains(&status) => (Probed::Passed, format!("status {status}")),
             Ok(status) => (Probed::Failed, format!("status {status}, not {least} to {most}")),
             Err(error) => (Probed::Failed, error),
         },
+    }
+}
+
+/// A check that could not be made, by what the system said.
+pub(super) fn unasked(error: &std::io::Error, what: &str) -> (Probed, String) {
+    match connect_failure(error) {
+        Outcome::Local(cause) => (Probed::Local(cause), format!("not asked: {error}")),
+        Outcome::Failed(_) | Outcome::Served | Outcome::Overtaken | Outcome::ClientGone => {
+            (Probed::Failed, format!("{what}: {error}"))
+        }
     }
 }
 

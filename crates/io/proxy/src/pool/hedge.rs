@@ -11,7 +11,7 @@ use evenkeel_units::Instant;
 
 use crate::{
     net::sweep::Watch,
-    pool::{Lease, Server},
+    pool::{Lease, Reuse, Server},
 };
 
 /// Whether a pool learns from how long answers take.
@@ -64,7 +64,8 @@ impl Lease {
         tried: &Tried,
         key: Key,
     ) -> Result<Self, Option<Duration>> {
-        if self.pool.is_replaced() {
+        // A second connection could not say whom the request is from.
+        if self.pool.is_replaced() || self.pool.announces().is_some() {
             return Err(None);
         }
         let mut been = *tried;
@@ -85,7 +86,7 @@ impl Lease {
         if let Some(socket) = self.pool.pop(self.server, self.pool.clock.now()) {
             return Ok(Server::new(socket, true));
         }
-        self.pool.dial(self.server, watch).await.map(|socket| Server::new(socket, false))
+        self.pool.dial(self.server, watch, Reuse::Fresh).await.map(|socket| Server::new(socket, false))
     }
 
     /// Another server answered the request that was sent here at `asked` first.

@@ -3,6 +3,7 @@
 //! Owns: the sockets around `core/balance`. Leaves to others: which server is next. Invariants: a started
 //! request is finished exactly once, by [`Lease`]; a connection that spoke while idle is never used again.
 
+mod datagram;
 pub(crate) mod health;
 mod hedge;
 pub(crate) mod key;
@@ -11,15 +12,16 @@ mod succession;
 use std::{
     cell::{Cell, RefCell},
     io,
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
 use evenkeel_balance::{
-    Failure, Key, Layout, LocalCause, Outcome, Pick, Pool, Queue, Retry, ServerIndex, Tried,
+    Failure, Key, Layout, LocalCause, Outcome, Pick, Pool, Queue, Retry, ServerIndex, Tried, Verdict,
 };
-use evenkeel_config::balancer;
+use evenkeel_config::balancer::{self, ProxyVersion};
 use evenkeel_units::Instant;
 use tokio::sync::oneshot;
 
@@ -29,6 +31,7 @@ use crate::{
         socket::Socket,
         sweep::{Phase, SWEEP_INTERVAL, Watch},
     },
+    proxied::Announcement,
     shared::{PoolShared, ServerTally},
     tls::handshake,
 };
@@ -174,6 +177,15 @@ impl PoolState {
         None
     }
 
+    /// A place at the next server for who neither waits nor needs a connection.
+    pub(crate) fn place(self: &Rc<Self>, now: Instant, tried: &Tried, key: Key) -> Option<Lease> {
+        self.sync(now);
+        match self.pick(now, tried, key) {
+            Pick::Server(index) => Some(self.lease(index, tried)),
+            Pick::Full | Pick::Nobody => None,
+        }
+    }
+
     fn lease(self: &Rc<Self>, index: ServerIndex, tried: &Tried) -> Lease {
         self.balance.borrow_mut().start(index, tried);
         self.start_at_successor(index);
@@ -190,7 +202,7 @@ impl PoolState {
         mut place: Option<Lease>,
         (tried, key): (&mut Tried, Key),
         watch: &Watch,
-        reuse: Reuse,
+        reuse: Reuse<'_>,
     ) -> Result<(Lease, Server), Unserved> {
         let asked = self.clock.now();
         let mut last = None;
@@ -203,12 +215,12 @@ impl PoolState {
             let mut lease = found.map_err(|unserved| last.map_or(unserved, Unserved::Connect))?;
             let now = self.clock.now();
             let queued = now.since(asked);
-            if reuse == Reuse::Allowed
+            if matches!(reuse, Reuse::Allowed)
                 && let Some(socket) = self.pop(lease.server, now)
             {
                 return Ok((lease, Server { queued, ..Server::new(socket, true) }));
             }
-            let outcome = match self.dial(lease.server, watch).await {
+            let outcome = match self.dial(lease.server, watch, reuse).await {
                 Ok(socket) => {
                     let connected = self.clock.now().since(now);
                     return Ok((lease, Server { queued, connected, ..Server::new(socket, false) }));
@@ -271,15 +283,42 @@ impl PoolState {
         }
     }
 
-    async fn dial(&self, index: ServerIndex, watch: &Watch) -> Result<Socket, Outcome> {
+    async fn dial(&self, index: ServerIndex, watch: &Watch, reuse: Reuse<'_>) -> Result<Socket, Outcome> {
         self.tally(index).connects.up();
         watch.set(Phase::Busy, self.clock.now() + self.connect);
         let address = self.shared.servers[index.position()].address;
         match Box::pin(watch.guard(Socket::connect(address))).await {
-            Ok(Ok(socket)) => self.encrypt(index, socket, watch).await,
+            Ok(Ok(socket)) => {
+                self.announce(&socket, reuse)?;
+                self.encrypt(index, socket, watch).await
+            }
             Ok(Err(error)) => Err(connect_failure(&error)),
             Err(_) => Err(Outcome::Failed(Failure::ConnectTimeout)),
         }
+    }
+
+    /// Says whom a connection is from, where the servers expect that: before everything else, TLS included.
+    fn announce(&self, socket: &Socket, reuse: Reuse<'_>) -> Result<(), Outcome> {
+        let Some(version) = self.announces() else { return Ok(()) };
+        let ours;
+        let announcement = match reuse {
+            Reuse::Announced(announcement) => announcement,
+            Reuse::Allowed | Reuse::Fresh => {
+                ours = Announcement::of_ourselves(version);
+                &ours
+            }
+        };
+        let bytes = announcement.bytes();
+        match socket.write(bytes) {
+            // A new connection has room for far more than a header.
+            Ok(written) if written == bytes.len() => Ok(()),
+            Ok(_) | Err(_) => Err(Outcome::Failed(Failure::Closed)),
+        }
+    }
+
+    /// How the servers expect to be told whom a connection is from.
+    pub(crate) fn announces(&self) -> Option<ProxyVersion> {
+        self.balance.borrow().settings().proxy_protocol
     }
 
     /// Shakes hands with a server, where the pool speaks TLS; the deadline of the connection holds for both.
@@ -307,6 +346,10 @@ impl PoolState {
 
     /// Keeps a connection for the next request.
     pub(crate) fn keep(&self, index: ServerIndex, socket: Socket, now: Instant) {
+        if self.announces().is_some() {
+            // It is from one client, and must not carry another's request.
+            return;
+        }
         if let Some((next, place)) = self.successor(index) {
             // A server that is no more needs no connection.
             return place.map_or((), |place| next.keep(place, socket, now));
@@ -328,15 +371,16 @@ impl PoolState {
         }
     }
 
-    /// Takes in what health checks found since the last look.
+    /// Takes in what health checks found and an operator ordered since the last look.
     fn sync(&self, now: Instant) {
         let version = self.shared.version();
         if self.seen.replace(version) == version {
             return;
         }
-        let mut balance = self.balance.borrow_mut();
-        for (index, server) in balance.indexes().zip(&self.shared.servers) {
-            balance.check(now, index, server.verdict());
+        let indexes = self.balance.borrow().indexes();
+        for (index, server) in indexes.zip(&self.shared.servers) {
+            self.balance.borrow_mut().check(now, index, server.verdict());
+            self.follow_orders(now, index, server);
         }
     }
 
@@ -402,12 +446,14 @@ pub(crate) enum Kept {
 }
 
 /// Whether a connection that carried a request before will do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reuse {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Reuse<'a> {
     /// Yes.
     Allowed,
     /// No: one such just turned out dead.
     Fresh,
+    /// No: it must begin with this, which says whom it is from.
+    Announced(&'a Announcement),
 }
 
 /// A request's place at a server; giving it up tells the balance how it went.
@@ -424,6 +470,16 @@ impl Lease {
     /// The server's name.
     pub(crate) fn name(&self) -> &str {
         &self.pool.shared.servers[self.server.position()].name
+    }
+
+    /// Where the server listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.pool.shared.servers[self.server.position()].address
+    }
+
+    /// Whether the checks say that the server does not work.
+    pub(crate) fn is_down(&self) -> bool {
+        self.pool.shared.servers[self.server.position()].verdict() == Verdict::Down
     }
 
     /// Ends the request and keeps its connection when that may carry another.

@@ -12,7 +12,7 @@ use evenkeel_config::balancer;
 use evenkeel_units::Instant;
 
 use super::{PoolState, connection_deadlines};
-use crate::shared::PoolShared;
+use crate::shared::{PoolShared, ServerShared};
 
 /// What took a pool's place.
 pub(super) struct Successor {
@@ -100,6 +100,21 @@ impl PoolState {
             }
         }
         Pick::Nobody
+    }
+
+    /// Takes in what an operator ordered of one server.
+    pub(super) fn follow_orders(&self, now: Instant, index: ServerIndex, server: &ServerShared) {
+        let mut balance = self.balance.borrow_mut();
+        let told = balance.settings().servers[index.position()].weight;
+        balance.set_weight(now, index, server.ordered_weight().unwrap_or(told));
+        if server.is_draining() {
+            balance.drain(now, index);
+            drop(balance);
+            // Whoever is to be stopped should not be found by a request on a connection that was kept.
+            self.forget_kept(index);
+        } else {
+            balance.resume(now, index);
+        }
     }
 
     /// Whether another pool has taken this one's place.

@@ -64,7 +64,7 @@ pub(crate) async fn serve(mut client: Client, front: Arc<Front>) {
     match settings.mode {
         Mode::Http if chosen_http2 => drop(tokio::task::spawn_local(http2::serve(client))),
         Mode::Http => drop(tokio::task::spawn_local(http1::begin(client))),
-        Mode::Tcp => drop(tokio::task::spawn_local(tcp::serve(client))),
+        Mode::Tcp | Mode::Udp => drop(tokio::task::spawn_local(tcp::serve(client))),
     }
 }
 

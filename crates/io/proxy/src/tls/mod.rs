@@ -17,3 +17,14 @@ pub(crate) mod session;
 pub(crate) mod tickets;
 pub(crate) mod turnstile;
 pub(crate) mod watch;
+
+/// The version of TLS and the cipher suite of a session in words, the version as OpenSSL and web servers write it; `None`
+/// before they are agreed on.
+pub(crate) fn words(common: &rustls::CommonState) -> Option<(&'static str, &'static str)> {
+    let version = match common.protocol_version()? {
+        rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3",
+        rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2",
+        _ => "TLS",
+    };
+    Some((version, common.negotiated_cipher_suite()?.suite().as_str()?))
+}

@@ -81,6 +81,10 @@ impl Plane {
         block_on(self.proxy().reload())
     }
 
+    pub(crate) fn reopen_logs(&self) {
+        self.proxy().reopen_logs();
+    }
+
     pub(crate) fn begin_drain(&self) {
         self.proxy().drain();
     }
@@ -319,6 +323,12 @@ pub(crate) fn eventually<T>(what: &str, mut found: impl FnMut() -> Option<T>) ->
         thread::yield_now();
         thread::park_timeout(Duration::from_millis(5));
     }
+}
+
+/// The value of a sample of the page of metrics.
+pub(crate) fn sample(metrics: &str, name: &str) -> u64 {
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {name} in:\n{metrics}")).parse().unwrap()
 }
 
 /// Bytes that no two places have alike.

@@ -162,7 +162,7 @@ pub(super) fn conditions(section: &Section<'_>) -> Option<Conditions> {
 }
 
 /// The networks of `key`, which may be one or a list.
-pub(super) fn networks(section: &Section<'_>, key: &str) -> Option<Vec<Network>> {
+pub(in crate::balancer) fn networks(section: &Section<'_>, key: &str) -> Option<Vec<Network>> {
     let remedy = "write the first address of the network, a slash and the length of its prefix";
     many(section, key, |field| field.text(Network::EXPECTED, remedy, Network::parse))
 }

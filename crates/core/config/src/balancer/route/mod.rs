@@ -22,6 +22,7 @@ use crate::{
 
 pub use answer::{MAX_PAGE_BYTES, Maintenance, Page, PageSource, Redirect, Respond};
 pub use edit::FieldEdits;
+pub(super) use matching::networks;
 pub use matching::{Condition, Conditions, HostPattern, Network, PathPattern, Value};
 pub use pattern::{GroupIndex, Groups, Pattern};
 pub use target::{EscapedSlash, Routing};
