@@ -12,6 +12,7 @@ mod files;
 mod key;
 mod release;
 mod rollout;
+mod route;
 mod server;
 mod table;
 
@@ -32,6 +33,7 @@ enum Task {
     Key(key::Arguments),
     Release(release::Arguments),
     Check(check::Arguments),
+    Route(route::Arguments),
     Apply(apply::Arguments),
     Reload(data_plane::ReloadArguments),
     Server(data_plane::ServerArguments),
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Task::Key(arguments) => key::run(arguments),
         Task::Release(arguments) => release::run(arguments),
         Task::Check(arguments) => check::run(&arguments),
+        Task::Route(arguments) => route::run(&arguments),
         Task::Apply(arguments) => apply::run(&arguments),
         Task::Reload(arguments) => data_plane::reload(&arguments),
         Task::Server(arguments) => data_plane::server(&arguments),

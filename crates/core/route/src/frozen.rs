@@ -31,7 +31,7 @@ impl Hash {
 }
 
 /// A map from bytes that is only read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Frozen<V> {
     entries: Vec<(Hash, Box<[u8]>, V)>,
     /// Twice as many as entries or more, a power of two; the number of an entry and 1, or 0.

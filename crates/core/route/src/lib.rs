@@ -10,15 +10,23 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod credentials;
+mod encoding;
+mod form;
 mod frozen;
 mod host;
 mod paths;
+mod rate;
 mod request;
 mod share;
 mod table;
 mod target;
 mod values;
 
+pub use credentials::Credentials;
+pub use encoding::{is_compressed, negotiate};
+pub use form::Form;
+pub use rate::{CountedKey, Limiter, Verdict};
 pub use request::{Fields, Request};
 pub use share::share;
 pub use table::{RouteIndex, Table};

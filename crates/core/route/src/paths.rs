@@ -13,7 +13,7 @@ use crate::frozen::{Frozen, Hash};
 pub(crate) type RuleNumber = u32;
 
 /// The routes of one host.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Paths {
     exact: Frozen<Vec<RuleNumber>>,
     starts: Frozen<Start>,
@@ -25,7 +25,7 @@ pub(crate) struct Paths {
 }
 
 /// A text that paths begin with.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Start {
     /// The longest of the others that this one begins with.
     parent: Option<u32>,

@@ -33,7 +33,9 @@ impl RouteIndex {
 }
 
 /// The routes of one listener.
-#[derive(Debug)]
+///
+/// A copy has memory of its own for searching with expressions, so threads with a copy each never meet.
+#[derive(Debug, Clone)]
 pub struct Table {
     rules: Vec<Rule>,
     hosts: Frozen<Paths>,
@@ -42,7 +44,7 @@ pub struct Table {
 }
 
 /// A route, as far as a table must look into it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Rule {
     route: RouteIndex,
     conditions: Conditions,

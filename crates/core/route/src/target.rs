@@ -69,6 +69,12 @@ impl<'a> Target<'a> {
         self.query
     }
 
+    /// The whole target.
+    #[must_use]
+    pub fn whole(&self) -> Vec<u8> {
+        join(&self.path, self.query)
+    }
+
     /// The whole target where it differs from what was read; `None` where that can be sent on as it is.
     #[must_use]
     pub fn changed(&self) -> Option<Vec<u8>> {

@@ -52,8 +52,6 @@ pub struct Values<'a> {
     pub request_id: &'a str,
     /// The version of TLS; empty without it.
     pub tls_version: &'a str,
-    /// The name that was asked for in TLS; empty without it.
-    pub tls_name: &'a str,
 }
 
 /// Appends a template's text for a request to `out`.
@@ -89,7 +87,6 @@ fn fill(variable: Variable, values: &Values<'_>, out: &mut Vec<u8>) {
         },
         Variable::RequestId => values.request_id.as_bytes().into(),
         Variable::TlsVersion => values.tls_version.as_bytes().into(),
-        Variable::TlsName => values.tls_name.as_bytes().into(),
         Variable::Route => values.route.name.as_str().as_bytes().into(),
     };
     out.extend(value.iter().filter(|b| !b.is_ascii_control()));

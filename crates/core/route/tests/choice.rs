@@ -3,7 +3,7 @@
 mod support;
 
 use evenkeel_config::balancer::route::Action;
-use evenkeel_route::{Scheme, Target, TargetError, Values, render, rewrite, share};
+use evenkeel_route::{Scheme, Target, TargetError, Values, is_compressed, render, rewrite, share};
 use support::{Asked, config, route_at};
 
 const SITE: &str = include_str!("data/site.toml");
@@ -49,7 +49,6 @@ fn values<'a>(route: &'a evenkeel_config::balancer::route::Route, target: &'a Ta
         target,
         request_id: "id-1",
         tls_version: "",
-        tls_name: "",
     }
 }
 
@@ -116,5 +115,23 @@ fn clients_stay_with_their_pool_and_pools_get_their_parts() {
     assert!((400..600).contains(&small) && (1800..2200).contains(&large), "{small} {large}");
     for client in (0..10_000).filter(|&client| of(&few, client) == 1) {
         assert_eq!(of(&more, client), 1, "client {client} lost its pool when the canary grew");
+    }
+}
+
+#[test]
+fn only_listed_media_types_are_compressed() {
+    let config = config("[[route]]\ncompress = { types = [\"text/\", \"application/json\"] }\n");
+    let settings = config.routes()[0].compress.as_ref().unwrap();
+    for (content_type, listed) in [
+        ("text/html; charset=utf-8", true),
+        ("TEXT/plain", true),
+        ("application/json", true),
+        ("application/json;x", true),
+        ("application/jsonp", false),
+        ("image/png", false),
+        ("text", false),
+        ("", false),
+    ] {
+        assert_eq!(is_compressed(settings, content_type.as_bytes()), listed, "{content_type}");
     }
 }

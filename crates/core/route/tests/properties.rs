@@ -145,3 +145,82 @@ proptest! {
         let _ = Target::read(&target, EscapedSlash::Keep);
     }
 }
+
+/// A limit as a configuration gives it.
+fn limiter(requests: u32, per_ms: u64, burst: u32, keys: u32) -> evenkeel_route::Limiter {
+    let text = format!(
+        "{BASE}[[route]]\nrate_limit = {{ requests = {requests}, per = \"{per_ms}ms\", burst = {burst}, keys = {keys} }}\n"
+    );
+    let config = Config::parse("balancer.toml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+    evenkeel_route::Limiter::new(config.routes()[0].rate_limit.as_ref().expect("it has a limit"), 7)
+}
+
+proptest! {
+    /// In any stretch of time nobody gets more than the burst and the rate times that time, and who keeps to the rate is
+    /// never refused.
+    #[test]
+    fn nobody_gets_more_than_the_burst_and_the_rate(
+        requests in 1_u32..200,
+        burst in 1_u32..20,
+        gaps in proptest::collection::vec((0_u64..40, 0_u8..3), 1..200),
+    ) {
+        let limiter = limiter(requests, 1000, burst, 64);
+        let cost = 1_000_000_000 / u64::from(requests);
+        let mut now = 1_000_000_000;
+        let mut served: [Vec<u64>; 3] = Default::default();
+        for (gap, who) in gaps {
+            now += gap * 1_000_000;
+            let at = evenkeel_units::Instant::from_nanos(now);
+            if limiter.admit(limiter.key(&[who]), at) == evenkeel_route::Verdict::Within {
+                served[usize::from(who)].push(now);
+            }
+        }
+        for times in served {
+            for (first, from) in times.iter().enumerate() {
+                for (count, until) in times[first..].iter().enumerate() {
+                    let most = u64::from(burst) + (until - from) / cost + 1;
+                    prop_assert!((count as u64) < most, "{count} within {} ns", until - from);
+                }
+            }
+        }
+        let steady = limiter.key(b"steady");
+        for round in 0..50 {
+            let at = evenkeel_units::Instant::from_nanos(now + round * cost);
+            prop_assert_eq!(limiter.admit(steady, at), evenkeel_route::Verdict::Within);
+        }
+    }
+
+    /// After the time that a refusal names a request is within the limit, and just before it is not.
+    #[test]
+    fn a_refusal_names_the_time_of_the_next_request(requests in 1_u32..1000, burst in 1_u32..10) {
+        let limiter = limiter(requests, 60_000, burst, 64);
+        let key = limiter.key(b"who");
+        let now = evenkeel_units::Instant::from_nanos(5_000_000_000);
+        for _ in 0..burst {
+            prop_assert_eq!(limiter.admit(key, now), evenkeel_route::Verdict::Within);
+        }
+        let evenkeel_route::Verdict::Exceeded { retry_after } = limiter.admit(key, now) else {
+            return Err(TestCaseError::fail("the burst was exceeded"));
+        };
+        let just_before = now + (retry_after - std::time::Duration::from_nanos(1));
+        prop_assert_ne!(limiter.admit(key, just_before), evenkeel_route::Verdict::Within);
+        prop_assert_eq!(limiter.admit(key, now + retry_after), evenkeel_route::Verdict::Within);
+    }
+}
+
+/// Threads that count one client at the same moment let through what one would.
+#[test]
+fn threads_share_a_limit_exactly() {
+    let limiter = limiter(1, 3_600_000, 500, 64);
+    let served: usize = std::thread::scope(|scope| {
+        let count = || {
+            let now = evenkeel_units::Instant::from_nanos(9_000_000_000);
+            let admitted =
+                |_: &u32| limiter.admit(limiter.key(b"one"), now) == evenkeel_route::Verdict::Within;
+            (0..1000).filter(admitted).count()
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(count)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("it counts")).sum()
+    });
+    assert_eq!(served, 500);
+}

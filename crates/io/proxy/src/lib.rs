@@ -22,6 +22,7 @@ mod plan;
 mod pool;
 mod proxied;
 mod proxy;
+mod route;
 mod shared;
 mod tcp;
 mod tls;
@@ -30,3 +31,4 @@ mod worker;
 
 pub use plan::PlanError;
 pub use proxy::{Options, Proxy, StartError};
+pub use route::plan::RouteError;

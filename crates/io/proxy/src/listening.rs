@@ -16,6 +16,7 @@ use crate::{
     access_log::AccessLog,
     acme::challenges::Challenges,
     pool::PoolState,
+    route::{Routes, errors::ErrorPages},
     shared::{ListenerShared, ListenerTally},
     tls::{front::Front, identity::CertificateFields, passing::Passing},
     worker::Worker,
@@ -38,6 +39,10 @@ pub(crate) struct Settings {
     pub(crate) udp: Option<Udp>,
     pub(crate) proxy_protocol: Option<Arc<ProxyProtocol>>,
     pub(crate) access_log: Option<AccessLog>,
+    /// What our own errors look like.
+    pub(crate) errors: Arc<ErrorPages>,
+    /// `None` when every request goes to the pool as it is.
+    pub(crate) routes: Option<Routes>,
 }
 
 /// A listener as one worker sees it.

@@ -20,6 +20,7 @@ use crate::{
     accept,
     access_log::AccessLog,
     acme::challenges::Challenges,
+    route::plan::{PlannedRoutes, RouteError},
     shared::{ListenerShared, PoolShared, ServerShared},
     tls::{
         back::Back,
@@ -69,6 +70,7 @@ pub(crate) struct Plan {
     /// For each pool what its workers' views rest upon.
     pub(crate) layouts: Vec<Arc<Layout>>,
     pub(crate) listeners: Vec<PlannedListener>,
+    pub(crate) routes: PlannedRoutes,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) admin: Arc<AdminSocket>,
 }
@@ -200,6 +202,9 @@ pub enum PlanError {
         /// What the system said.
         source: io::Error,
     },
+    /// A route cannot be made ready.
+    #[error(transparent)]
+    Route(RouteError),
     /// The workers have gone.
     #[error("the data plane is stopping; nothing can be applied any more")]
     Stopping,
@@ -216,6 +221,15 @@ impl PlanError {
             | Self::AccessLog(source)
             | Self::File { source, .. } => {
                 vec![format!("{self}: {source}")]
+            }
+            Self::Route(error) => {
+                let mut sentence = error.to_string();
+                let mut cause = std::error::Error::source(error);
+                while let Some(error) = cause {
+                    sentence.push_str(&format!(": {error}"));
+                    cause = error.source();
+                }
+                vec![sentence]
             }
             Self::Tls { .. } | Self::Stopping => vec![self.to_string()],
         }
@@ -240,6 +254,8 @@ pub(crate) fn make(
         .map(|listener| plan_listener(listener, folder, workers, before))
         .collect::<Result<_, _>>()?;
     let admin = plan_admin(config.admin().listen, before)?;
+    let routes =
+        PlannedRoutes::new(&config, workers, before.map(|plan| &plan.routes)).map_err(PlanError::Route)?;
     let access_log = open_log(&config, before)?;
     let pools = config
         .pools()
@@ -247,7 +263,7 @@ pub(crate) fn make(
         .map(|pool| plan_pool(pool, folder, workers, before))
         .collect::<Result<_, _>>()?;
     let layouts = config.pools().iter().map(|pool| plan_layout(pool, before)).collect();
-    Ok(Plan { config, pools, layouts, listeners, access_log, admin })
+    Ok(Plan { config, pools, layouts, listeners, routes, access_log, admin })
 }
 
 fn plan_admin(address: SocketAddr, before: Option<&Plan>) -> Result<Arc<AdminSocket>, PlanError> {

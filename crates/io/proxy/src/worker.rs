@@ -34,6 +34,7 @@ use crate::{
     },
     plan::{Entrance, Plan, PlannedListener},
     pool::PoolState,
+    route::Routes,
     tls::{passing::Passing, turnstile::Turnstile},
     udp,
 };
@@ -197,11 +198,12 @@ impl Worker {
         let pools: Vec<_> = plan.layouts.iter().zip(&plan.pools).map(pool).collect();
         self.max_clients.set(self.part(plan.config.limits().max_clients));
         self.changed.notify_waiters();
+        let mut routes = plan.routes.take(self.index, &plan.config, &pools).into_iter();
         let listeners = plan
             .listeners
             .iter()
             .zip(plan.config.listeners())
-            .map(|both| self.listen(plan, both, &pools))
+            .map(|both| self.listen(plan, both, &pools, routes.next().flatten()))
             .collect();
         for gone in self.listeners.replace(listeners) {
             if !plan.listeners.iter().any(|planned| Arc::ptr_eq(&planned.shared, &gone.shared)) {
@@ -215,6 +217,7 @@ impl Worker {
         plan: &Plan,
         (planned, listener): (&PlannedListener, &Listener),
         pools: &[Rc<PoolState>],
+        routes: Option<Routes>,
     ) -> Rc<Listening> {
         let settings = Settings {
             mode: planned.mode,
@@ -229,6 +232,8 @@ impl Worker {
             udp: planned.udp,
             proxy_protocol: planned.proxy_protocol.clone(),
             access_log: plan.access_log.clone(),
+            errors: plan.routes.errors(),
+            routes,
         };
         let known = self.listeners.borrow();
         if let Some(known) = known.iter().find(|known| Arc::ptr_eq(&known.shared, &planned.shared)) {

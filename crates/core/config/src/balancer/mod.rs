@@ -31,7 +31,7 @@ use crate::{
     range::Count,
 };
 use limits::{DEADLINE_KEYS, LIMIT_KEYS};
-use route::{Route, Routing};
+use route::{ErrorPage, Route, Routing};
 
 pub use acme::{Acme, Challenge};
 pub use check::{Expected, HealthCheck, Probe};
@@ -56,6 +56,7 @@ pub struct Config {
     pools: Vec<Pool>,
     routes: Vec<Route>,
     routing: Routing,
+    error_pages: Vec<ErrorPage>,
     access_log: Option<AccessLog>,
     limits: Limits,
     deadlines: Deadlines,
@@ -115,6 +116,12 @@ impl Config {
         &self.routing
     }
 
+    /// What errors of all listeners look like.
+    #[must_use]
+    pub fn error_pages(&self) -> &[ErrorPage] {
+        &self.error_pages
+    }
+
     /// Where requests are logged; `None` when they are not.
     #[must_use]
     pub const fn access_log(&self) -> Option<&AccessLog> {
@@ -143,7 +150,7 @@ pub struct Admin {
 }
 
 const TOP_KEYS: &[&str] =
-    &["admin", "listener", "route", "routing", "pool", "access_log", "limits", "deadlines"];
+    &["admin", "listener", "route", "routing", "error_pages", "pool", "access_log", "limits", "deadlines"];
 
 const ADMIN_KEYS: &[&str] = &["listen"];
 
@@ -153,6 +160,7 @@ fn top(top: &Section<'_>) -> Option<Config> {
     let routes = route::routes(top);
     let pools = pool::pools(top, &listeners, &routes);
     let routes = route::resolve(routes, &listeners, &pools);
+    let error_pages = route::error_pages(top);
     let routing = top.section("routing", route::ROUTING_KEYS).and_then(|section| route::routing(&section));
     let access_log = log::access_log(top);
     let limits = top.section("limits", LIMIT_KEYS).and_then(|section| limits::limits(&section));
@@ -163,6 +171,7 @@ fn top(top: &Section<'_>) -> Option<Config> {
         pools: pools.into_iter().map(|draft| draft.pool).collect::<Option<_>>()?,
         routes: routes?,
         routing: routing?,
+        error_pages: error_pages?,
         access_log: access_log?,
         limits: limits?,
         deadlines: deadlines?,

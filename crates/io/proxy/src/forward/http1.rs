@@ -13,6 +13,7 @@ use evenkeel_http2::Asked;
 use crate::{
     forward::{
         Exchange, Progress, Served, both,
+        coded::Coded,
         flow::{self, Answering, Closed, Ending, Source},
         midway,
         socket::{Frames, SocketSink, SocketSource},
@@ -28,6 +29,10 @@ use crate::{
         socket::{Read, Socket},
     },
     pool::Server,
+    route::{
+        self,
+        compress::{After, Filter, Travel},
+    },
 };
 
 /// Read at once while the head of an answer is awaited: a head and one frame of content, for what comes with the head
@@ -43,6 +48,8 @@ enum Step {
         content: Content,
         keep: bool,
         sent: u64,
+        /// What the content passes on its way, when its route compresses it.
+        filter: Option<Box<Filter>>,
     },
 }
 
@@ -54,7 +61,7 @@ pub(super) async fn converse<U: Source, D: Answering>(
     let Exchange { client, watch, request, up, down, asked } = exchange;
     let written = server.socket.write(&request.bytes).map_err(|_| closed(server))?;
     let unwritten = request.bytes[written..].to_vec();
-    let progress = Progress::new(client, watch, up.is_some() || !unwritten.is_empty());
+    let progress = Progress::new(client, watch, request, up.is_some() || !unwritten.is_empty());
     let Server { socket, reused, held, .. } = server;
     let reader = Reader { progress: &progress, socket, reused: *reused, request, asked: *asked };
     if progress.uploaded.get() {
@@ -104,14 +111,20 @@ impl Reader<'_> {
         loop {
             self.readable(down).await?;
             let step = scratch::with(|scratch| self.step(held, down, scratch))?;
-            let Step::Begun { status, content, mut keep, mut sent } = step else { continue };
+            let Step::Begun { status, content, mut keep, mut sent, filter } = step else { continue };
             let at = client.worker.clock.now();
             self.progress.head_has_come();
             if !content.is_done() {
                 let received = Cell::new(0);
                 let mut source = SocketSource::new(self.socket, content, u64::MAX, &received);
                 let with = (self.progress.answer, client.worker.clock);
-                let moved = flow::pump(&mut source, down, with, || self.progress.patience_down()).await;
+                let patience = || self.progress.patience_down();
+                let moved = match filter {
+                    None => flow::pump(&mut source, down, with, patience).await,
+                    Some(filter) => {
+                        Box::pin(flow::pump(&mut Coded::new(&mut source, filter), down, with, patience)).await
+                    }
+                };
                 sent += moved.map_err(midway)?;
                 keep &= !source.has_surplus();
             }
@@ -195,7 +208,8 @@ impl Reader<'_> {
                     down.push(Bytes::copy_from_slice(rest), Ending::More).map_err(gone)?;
                 }
                 let sent = rest.len() as u64;
-                return Ok(Step::Begun { status: 200, content: Content::UntilClose, keep: false, sent });
+                let content = Content::UntilClose;
+                return Ok(Step::Begun { status: 200, content, keep: false, sent, filter: None });
             }
             // Success would say that the tunnel stands.
             (Asked::WebSocket, 101 | 200..300) | (Asked::Request, 101) => {
@@ -203,11 +217,21 @@ impl Reader<'_> {
             }
             (Asked::WebSocket | Asked::Request, _) => {}
         }
-        write_response(head, bytes, Onward::Stay, out);
+        if self.request.asks_again(head.status) {
+            return Err(Broken::Unwanted(head.status));
+        }
+        let mut filter =
+            route::answer::write_head(self.request, (head, bytes), Onward::Stay, Travel::Frames, out);
         let mut content = Content::of(head.framing);
         let mut plain = Vec::new();
         let taken = content.take_plain(rest, &mut plain).map_err(|_| Broken::Server(Failure::BadAnswer))?;
         let keep = head.keep_alive && taken == rest.len();
+        if let Some(filter) = &mut filter {
+            let after = if content.is_done() { After::End } else { After::Pause };
+            let mut coded = Vec::new();
+            filter.push(&plain, after, &mut coded).map_err(|_| Broken::Unread)?;
+            plain = coded;
+        }
         let sent = (out.len() + plain.len()) as u64;
         let ending = if content.is_done() { Ending::Last } else { Ending::More };
         if plain.is_empty() && ending == Ending::Last {
@@ -218,6 +242,6 @@ impl Reader<'_> {
                 down.push(Bytes::from(plain), ending).map_err(gone)?;
             }
         }
-        Ok(Step::Begun { status: head.status, content, keep, sent })
+        Ok(Step::Begun { status: head.status, content, keep, sent, filter })
     }
 }

@@ -5,12 +5,13 @@
 //! sent again only while nothing of an answer has reached the client, and only if the server did not work on it or
 //! repeating it is harmless; both directions move at once, neither faster than the slower side.
 
+mod coded;
 pub(crate) mod flow;
 mod http1;
 pub(crate) mod socket;
 pub(crate) mod websocket;
 
-use std::{cell::Cell, future::Future, pin::pin, rc::Rc, task::Poll};
+use std::{cell::Cell, future::Future, pin::pin, rc::Rc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use evenkeel_balance::{Failure, Outcome, Tried};
@@ -23,12 +24,19 @@ use crate::{
     client::Client,
     http1::{
         answer::{self, Own},
-        exchange::{Broken, CLIENT_LEFT, CLIENT_STOPPED, SERVER_BROKE_OFF, apology, blame, refusal},
+        exchange::{
+            Broken, CLIENT_LEFT, CLIENT_STOPPED, SERVER_BROKE_OFF, UNWANTED, apology, begin, blame, in_time,
+            refusal,
+        },
         request::{ClientFault, Request},
     },
     net::sweep::{Phase, Watch},
     pool::{Kept, Lease, Reuse, Server, Times, deadline},
     proxied::Announcement,
+    route::{
+        self,
+        own::{Fixed, Stays},
+    },
 };
 use flow::{Answering, Ending, Fault, Patience, Source, Stopped};
 
@@ -61,9 +69,21 @@ struct Served {
     at: Instant,
 }
 
+/// What a request's route answers without a server, if anything.
+async fn settle(request: &mut Request) -> Option<Fixed> {
+    let ruled = request.ruled.as_mut()?;
+    Box::pin(ruled.settle(request.started)).await
+}
+
 /// Serves one request.
 pub(crate) async fn run<U: Source, D: Answering>(exchange: &mut Exchange<'_, U, D>) {
-    let pool = Rc::clone(&exchange.client.listening.settings().pool);
+    if let Some(fixed) = settle(&mut exchange.request).await {
+        return answer_by_route(exchange, &fixed);
+    }
+    if let Some(ruled) = &exchange.request.ruled {
+        ruled.mirror(&exchange.client.worker, &exchange.request);
+    }
+    let pool = begin(exchange.client, &exchange.request, exchange.watch);
     let mut tried = Tried::NONE;
     let announcement = pool.announces().map(|version| Announcement::of(exchange.client, version));
     let mut reuse = announcement.as_ref().map_or(Reuse::Allowed, Reuse::Announced);
@@ -89,6 +109,7 @@ pub(crate) async fn run<U: Source, D: Answering>(exchange: &mut Exchange<'_, U, 
         // How long content takes to arrive says nothing of the server.
         let timed = lease.times() == Times::Matter && exchange.is_whole();
         server.asked = timed.then(|| exchange.client.worker.clock.now());
+        exchange.request.others_left = usize::from(tried.count()) + 1 < pool.shared.servers.len();
         let broken = match http1::converse(exchange, &mut server).await {
             Ok(served) => return finish(exchange, &served, lease, server),
             Err(broken) => broken,
@@ -100,6 +121,15 @@ pub(crate) async fn run<U: Source, D: Answering>(exchange: &mut Exchange<'_, U, 
                 pool.forget_kept(lease.server);
                 reuse = Reuse::Fresh;
                 pool.tally(lease.server).retries.up();
+            }
+            Broken::Unwanted(status) => {
+                let index = lease.server;
+                lease.end(exchange.client.worker.clock.now(), Outcome::of_status(status), None);
+                tried.add(index);
+                if !pool.may_retry(&tried) {
+                    return fail(exchange, broken);
+                }
+                pool.tally(index).retries.up();
             }
             Broken::Server(Failure::Closed) if may_repeat => {
                 let index = lease.server;
@@ -155,6 +185,7 @@ fn fail<U, D: Answering>(exchange: &mut Exchange<'_, U, D>, broken: Broken) {
             let (status, reason) = apology(Failure::Closed);
             refuse(exchange, status, reason);
         }
+        Broken::Unwanted(status) => refuse(exchange, status, UNWANTED),
         Broken::Client(fault) => match fault.status() {
             Some(status) => refuse(exchange, status, &fault.reason()),
             None => log_broken(exchange, CLIENT_LEFT),
@@ -182,17 +213,48 @@ fn refuse<U, D: Answering>(exchange: &mut Exchange<'_, U, D>, status: u16, reaso
         return exchange.down.cut();
     }
     let client = exchange.client;
-    let own = Own { status, reason, head_only: exchange.request.method == Method::Head };
+    let (status, reason) = in_time(client, &exchange.request, status, reason);
+    let own = Own {
+        status,
+        reason,
+        head_only: exchange.request.method == Method::Head,
+        request: Some(&exchange.request),
+    };
     let id = send_own(client, &mut exchange.down, &own);
     let total = client.worker.clock.now().since(exchange.request.started);
     client.listening.tally().took.record(total);
     client.log(&access_log::Event::refused(&id, Some(&exchange.request), status, reason, total));
 }
 
+/// Answers a request as its route does by itself.
+fn answer_by_route<U, D: Answering>(exchange: &mut Exchange<'_, U, D>, fixed: &Fixed) {
+    let client = exchange.client;
+    client.listening.tally().answered(fixed.status);
+    let id = client.worker.next_id();
+    let text = route::own::whole(client, &exchange.request, fixed, (Stays::Yes, &id));
+    send_whole(&mut exchange.down, fixed.status, &text);
+    let total = client.worker.clock.now().since(exchange.request.started);
+    client.listening.tally().took.record(total);
+    client.log(&access_log::Event::refused(&id, Some(&exchange.request), fixed.status, fixed.reason, total));
+}
+
+/// Sends an answer that is written out like one of HTTP/1.1.
+fn send_whole(down: &mut impl Answering, status: u16, text: &[u8]) {
+    let end = text.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap_or(text.len());
+    let (head, body) = (&text[..end], text.get(end + 4..).unwrap_or_default());
+    // A client that has gone needs no answer.
+    let _ = if body.is_empty() {
+        down.begin(status, head, Ending::Last)
+    } else {
+        let body = Bytes::copy_from_slice(body);
+        down.begin(status, head, Ending::More).and_then(|()| down.push(body, Ending::Last))
+    };
+}
+
 /// Answers a request whose head was refused.
 pub(crate) fn refuse_unread(client: &Client, down: &mut impl Answering, status: u16, reason: &str) {
-    let id = send_own(client, down, &Own { status, reason, head_only: false });
-    client.log(&access_log::Event::refused(&id, None, status, reason, std::time::Duration::ZERO));
+    let id = send_own(client, down, &Own { status, reason, head_only: false, request: None });
+    client.log(&access_log::Event::refused(&id, None, status, reason, Duration::ZERO));
 }
 
 /// Sends an answer of our own; its request id.
@@ -201,15 +263,7 @@ fn send_own(client: &Client, down: &mut impl Answering, own: &Own<'_>) -> String
     let tally = client.listening.tally();
     tally.answered(own.status);
     tally.refused(own.status);
-    let text = answer::text(own, &id);
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    // A client that has gone needs no answer.
-    let _ = if body.is_empty() {
-        down.begin(own.status, head.as_bytes(), Ending::Last)
-    } else {
-        let body = Bytes::copy_from_slice(body.as_bytes());
-        down.begin(own.status, head.as_bytes(), Ending::More).and_then(|()| down.push(body, Ending::Last))
-    };
+    send_whole(down, own.status, answer::text(own, &id, &client.listening.settings()).as_bytes());
     id
 }
 
@@ -220,6 +274,8 @@ struct Progress<'a> {
     answer: &'a Watch,
     /// The deadline of the request's content; `None` when it has none.
     content: Option<Rc<Watch>>,
+    /// How long the server may take to begin its answer.
+    server_head: Duration,
     /// Whether all of the request has gone to the server.
     uploaded: Cell<bool>,
     /// Whether the head of the answer has come.
@@ -227,15 +283,22 @@ struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    fn new(client: &'a Client, answer: &'a Watch, has_content: bool) -> Self {
+    fn new(client: &'a Client, answer: &'a Watch, request: &Request, has_content: bool) -> Self {
         let content = has_content.then(|| client.worker.sweep.watch());
-        Self { client, answer, content, uploaded: Cell::new(!has_content), head_came: Cell::new(false) }
+        let server_head = request.server_head(&client.listening.settings().deadlines);
+        Self {
+            client,
+            answer,
+            content,
+            server_head,
+            uploaded: Cell::new(!has_content),
+            head_came: Cell::new(false),
+        }
     }
 
     /// The wait for the answer's head begins when the request has gone.
     fn expect_head(&self) {
-        let deadlines = self.client.listening.settings().deadlines;
-        self.answer.set(Phase::Busy, deadline(self.client.worker.clock.now(), deadlines.server_head));
+        self.answer.set(Phase::Busy, deadline(self.client.worker.clock.now(), self.server_head));
     }
 
     fn all_uploaded(&self) {
@@ -249,6 +312,7 @@ impl<'a> Progress<'a> {
     /// as long as in a tunnel.
     fn head_has_come(&self) {
         self.head_came.set(true);
+        self.answer.bound(None);
         if let (Some(content), false) = (&self.content, self.uploaded.get()) {
             let silence = self.client.listening.settings().deadlines.tunnel_idle;
             content.set(Phase::Busy, deadline(self.client.worker.clock.now(), silence));

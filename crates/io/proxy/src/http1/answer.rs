@@ -9,7 +9,10 @@ use evenkeel_units::Instant;
 
 use crate::{
     client::Client,
+    http1::request::Request,
+    listening::Settings,
     net::{scratch, socket::Read, sweep::Phase},
+    route::errors,
 };
 
 /// How long a client may go on sending after it was refused, before the connection is cut.
@@ -26,6 +29,8 @@ pub(crate) struct Own<'a> {
     pub(crate) status: u16,
     pub(crate) reason: &'a str,
     pub(crate) head_only: bool,
+    /// By which the answer takes its form; `None` when its head was refused.
+    pub(crate) request: Option<&'a Request>,
 }
 
 /// Sends an answer of our own and lets the client read it before the connection closes; its request id.
@@ -34,7 +39,7 @@ pub(crate) async fn send(client: &Client, own: Own<'_>) -> String {
     let tally = client.listening.tally();
     tally.answered(own.status);
     tally.refused(own.status);
-    let text = text(&own, &id);
+    let text = text(&own, &id, &client.listening.settings());
     let watch = &client.watch;
     watch.set(Phase::Busy, client.worker.clock.now() + LINGER);
     let mut rest = text.as_bytes();
@@ -65,12 +70,13 @@ pub(crate) async fn linger(client: &Client) {
 }
 
 /// The whole text of an answer of our own.
-pub(crate) fn text(own: &Own<'_>, id: &str) -> String {
+pub(crate) fn text(own: &Own<'_>, id: &str, settings: &Settings) -> String {
     let phrase = phrase(own.status);
-    let body = format!("{} {phrase}: {}\nrequest id: {id}\n", own.status, own.reason);
+    let pages = errors::pages(settings, own.request);
+    let (kind, body) = errors::body(pages, errors::form(own.request), (own.status, own.reason, id));
     let retry = if own.status == 503 { "Retry-After: 1\r\n" } else { "" };
     format!(
-        "HTTP/1.1 {} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
+        "HTTP/1.1 {} {phrase}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
          Cache-Control: no-store\r\nX-Request-Id: {id}\r\n{retry}Connection: close\r\n\r\n{}",
         own.status,
         body.len(),
@@ -78,13 +84,30 @@ pub(crate) fn text(own: &Own<'_>, id: &str) -> String {
     )
 }
 
-const fn phrase(status: u16) -> &'static str {
+pub(crate) const fn phrase(status: u16) -> &'static str {
     match status {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
         408 => "Request Timeout",
+        410 => "Gone",
         413 => "Content Too Large",
         414 => "URI Too Long",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
         503 => "Service Unavailable",

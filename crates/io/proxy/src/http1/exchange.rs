@@ -4,6 +4,8 @@
 //! moving content (`content`, `transfer`). Invariant: a request is sent again only while nothing of an answer
 //! has reached the client, and only if nothing of it was sent or repeating it is harmless.
 
+use std::rc::Rc;
+
 use evenkeel_balance::{Failure, LocalCause, Outcome, Tried};
 use evenkeel_http1::{Method, Onward, Parsed, ResponseHead, parse_response, write_response};
 use evenkeel_units::Instant;
@@ -16,16 +18,17 @@ use crate::{
         content::Content,
         hedge,
         request::{ClientFault, Request, Twice},
-        transfer::{self, Rest},
+        transfer::{self, Paused, Rest},
     },
     net::{
         scratch::{self, SCRATCH_BYTES, Scratch},
         socket::Read,
-        sweep::Phase,
+        sweep::{Phase, Watch},
         tunnel,
     },
-    pool::{Kept, Lease, Reuse, Server, Times, Unserved, deadline},
+    pool::{Kept, Lease, PoolState, Reuse, Server, Times, Unserved, deadline},
     proxied::Announcement,
+    route::{self, compress::Travel},
 };
 
 /// What becomes of the client's connection.
@@ -45,6 +48,8 @@ pub(crate) enum Broken {
     /// The server closed a kept connection without a byte of an answer: most likely both sides met in the
     /// moment in which it gave up waiting.
     Raced,
+    /// The server answered with a status that its route takes for none.
+    Unwanted(u16),
     /// The client broke a rule or went away before it had any of an answer.
     Client(ClientFault),
     /// The server failed in the middle of its answer.
@@ -78,7 +83,12 @@ pub(crate) struct Answer {
 
 /// Serves one request.
 pub(crate) async fn run(client: &mut Client, mut request: Request) -> After {
-    let pool = std::rc::Rc::clone(&client.listening.settings().pool);
+    if request.ruled.is_some()
+        && let Some(after) = Box::pin(settle(client, &mut request)).await
+    {
+        return after;
+    }
+    let pool = begin(client, &request, &client.watch);
     let mut tried = Tried::NONE;
     let announcement = pool.announces().map(|version| Announcement::of(client, version));
     let mut reuse = announcement.as_ref().map_or(Reuse::Allowed, Reuse::Announced);
@@ -97,6 +107,7 @@ pub(crate) async fn run(client: &mut Client, mut request: Request) -> After {
                 }
             }
         };
+        request.others_left = usize::from(tried.count()) + 1 < pool.shared.servers.len();
         let broken = match converse(client, &mut request, (&mut lease, &mut server), &tried).await {
             Ok(answer) => {
                 let after = finish(client, &request, &answer, lease, server);
@@ -115,6 +126,15 @@ pub(crate) async fn run(client: &mut Client, mut request: Request) -> After {
                 reuse = Reuse::Fresh;
                 pool.tally(lease.server).retries.up();
             }
+            Broken::Unwanted(status) => {
+                let index = lease.server;
+                lease.end(client.worker.clock.now(), Outcome::of_status(status), None);
+                tried.add(index);
+                if !pool.may_retry(&tried) {
+                    return Box::pin(fail(client, &request, broken)).await;
+                }
+                pool.tally(index).retries.up();
+            }
             Broken::Server(Failure::Closed) if whole && request.method.is_idempotent() => {
                 let index = lease.server;
                 lease.end(client.worker.clock.now(), Outcome::Failed(Failure::Closed), None);
@@ -132,10 +152,31 @@ pub(crate) async fn run(client: &mut Client, mut request: Request) -> After {
     }
 }
 
+/// Answers what needs no server, and sends the copy that a route may want of what does.
+async fn settle(client: &mut Client, request: &mut Request) -> Option<After> {
+    let ruled = request.ruled.as_deref_mut()?;
+    if let Some(fixed) = ruled.settle(request.started).await {
+        return Some(route::own::send(client, request, &fixed).await);
+    }
+    if let Some(ruled) = &request.ruled {
+        ruled.mirror(&client.worker, request);
+    }
+    None
+}
+
+/// Whom a request is for; from here on its route's time runs, by `watch`.
+pub(crate) fn begin(client: &Client, request: &Request, watch: &Watch) -> Rc<PoolState> {
+    let listener = || Rc::clone(&client.listening.settings().pool);
+    let Some(ruled) = &request.ruled else { return listener() };
+    watch.bound(ruled.until);
+    ruled.pool.as_ref().map_or_else(listener, Rc::clone)
+}
+
 /// What a failed attempt says of the server.
 pub(crate) const fn blame(broken: Broken) -> Outcome {
     match broken {
         Broken::Server(failure) | Broken::Midway(failure) => Outcome::Failed(failure),
+        Broken::Unwanted(status) => Outcome::of_status(status),
         Broken::Raced | Broken::Client(_) | Broken::Unread => Outcome::ClientGone,
     }
 }
@@ -158,7 +199,7 @@ async fn converse(
     let settings = client.listening.settings();
     let at_once = server.reused && server.queued.is_zero() && request.twice == Twice::Harmless;
     let now = if at_once { request.started } else { client.worker.clock.now() };
-    client.watch.set(Phase::Busy, deadline(now, settings.deadlines.server_head));
+    client.watch.set(Phase::Busy, deadline(now, request.server_head(&settings.deadlines)));
     drop(settings);
     let mut hedge = None;
     if lease.times() == Times::Matter {
@@ -183,6 +224,7 @@ async fn converse(
                 Box::pin(transfer::interim(client, request, server, unwritten)).await?;
             }
             Step::Answer(mut answer) => {
+                client.watch.bound(None);
                 if !answer.rest.is_over() {
                     Box::pin(transfer::download(client, server, &mut answer)).await?;
                 }
@@ -271,11 +313,16 @@ fn answer(
     if head.status == 101 && !(head.upgrade && request.upgrade) {
         return Err(Broken::Server(Failure::BadAnswer));
     }
+    if request.asks_again(head.status) {
+        return Err(Broken::Unwanted(head.status));
+    }
     let onward = onward(client, request, head);
-    write_response(head, bytes, onward, out);
+    let mut filter = route::answer::write_head(request, (head, bytes), onward, Travel::Chunks, out);
     let mut content = Content::of(head.framing);
     let rest = &bytes[head.length..];
-    let taken = if onward == Onward::Http10 {
+    let taken = if let Some(filter) = &mut filter {
+        transfer::take_filtered(&mut content, filter, (rest, Paused::Yes), out).map_err(unbegun)?
+    } else if onward == Onward::Http10 {
         content.take_plain(rest, out).map_err(bad)?
     } else {
         let taken = content.take(rest).map_err(bad)?;
@@ -289,8 +336,18 @@ fn answer(
     }
     let written = client.socket.write(out).map_err(|_| Broken::Unread)?;
     let unwritten = if written == out.len() { Vec::new() } else { out[written..].to_vec() };
-    let rest = Rest { content, unwritten };
+    let rest = Rest { content, unwritten, filter };
     Ok(Answer { status: head.status, onward, rest, keep, sent: out.len() as u64, at: None })
+}
+
+/// Nothing of the answer has left yet.
+const fn unbegun(broken: Broken) -> Broken {
+    match broken {
+        Broken::Midway(failure) => Broken::Server(failure),
+        Broken::Server(_) | Broken::Raced | Broken::Unwanted(_) | Broken::Client(_) | Broken::Unread => {
+            broken
+        }
+    }
 }
 
 fn onward(client: &Client, request: &Request, head: &ResponseHead) -> Onward {
@@ -402,6 +459,7 @@ async fn fail(client: &Client, request: &Request, broken: Broken) -> After {
             let (status, reason) = apology(Failure::Closed);
             own(client, request, status, reason).await
         }
+        Broken::Unwanted(status) => own(client, request, status, UNWANTED).await,
         Broken::Client(fault) => match fault.status() {
             Some(status) => own(client, request, status, &fault.reason()).await,
             None => log_broken(client, request, CLIENT_LEFT),
@@ -435,8 +493,24 @@ async fn upgraded(client: &mut Client, server: &mut Server) {
     }
 }
 
+/// Why an answer that its route takes for none is not replaced by another.
+pub(crate) const UNWANTED: &str = "the server's answer was not wanted, and no other could be asked";
+
+/// What a client is told: that its route's time was over, where that is the cause.
+pub(crate) fn in_time<'r>(
+    client: &Client,
+    request: &Request,
+    status: u16,
+    reason: &'r str,
+) -> (u16, &'r str) {
+    let late = status >= 500 && request.is_late(client.worker.clock.now());
+    if late { (504, "the route's time was over") } else { (status, reason) }
+}
+
 async fn own(client: &Client, request: &Request, status: u16, reason: &str) -> After {
-    let own = Own { status, reason, head_only: request.method == Method::Head };
+    client.watch.bound(None);
+    let (status, reason) = in_time(client, request, status, reason);
+    let own = Own { status, reason, head_only: request.method == Method::Head, request: Some(request) };
     let id = answer::send(client, own).await;
     let total = client.worker.clock.now().since(request.started);
     client.listening.tally().took.record(total);

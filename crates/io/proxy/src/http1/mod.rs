@@ -92,7 +92,7 @@ fn another(client: &Client, now: Instant) -> Wait {
 async fn refuse(client: &Client, fault: ClientFault) {
     let Some(status) = fault.status() else { return };
     let reason = fault.reason();
-    let id = answer::send(client, Own { status, reason: &reason, head_only: false }).await;
+    let id = answer::send(client, Own { status, reason: &reason, head_only: false, request: None }).await;
     client.log(&access_log::Event::refused(&id, None, status, &reason, std::time::Duration::ZERO));
 }
 

@@ -4,13 +4,15 @@
 //! by what `core/http1` found, and bytes behind the request's end stay with the client (I9).
 
 use evenkeel_balance::Key;
-use evenkeel_config::balancer::Http2;
+use evenkeel_config::balancer::{Deadlines, Http2};
 use evenkeel_http1::{
     ChunkError, Framing, Hop, Method, Parsed, RequestError, RequestHead, Version, parse_request,
     write_edited_request, write_request,
 };
 use evenkeel_http2::PREFACE;
+use evenkeel_route::TargetError;
 use evenkeel_units::Instant;
+use std::time::Duration;
 
 use crate::{
     acme::challenges,
@@ -18,6 +20,7 @@ use crate::{
     http1::content::Content,
     net::{scratch, socket::Read},
     pool::key::Asked,
+    route::Ruled,
 };
 
 /// Whether a request may be at two servers at once.
@@ -39,6 +42,7 @@ impl Twice {
 }
 
 /// A request, rewritten for the server.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, no state")]
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) keep_alive: bool,
@@ -53,13 +57,35 @@ pub(crate) struct Request {
     pub(crate) started: Instant,
     /// What leads it to a server.
     pub(crate) key: Key,
+    /// Whether there are servers that it has not been to; only for routes that ask for another.
+    pub(crate) others_left: bool,
     /// Bytes that came from the client.
     pub(crate) received: u64,
+    /// What its route makes of it; `None` when it goes on as it is.
+    pub(crate) ruled: Option<Box<Ruled>>,
     /// What the access log will say of it, when there is one.
     pub(crate) line: Option<Box<Line>>,
 }
 
 impl Request {
+    /// How long a server may take to begin its answer.
+    pub(crate) fn server_head(&self, deadlines: &Deadlines) -> Duration {
+        let own = self.ruled.as_ref().and_then(|ruled| ruled.route()?.deadlines.server_head);
+        own.unwrap_or(deadlines.server_head)
+    }
+
+    /// Whether its route's time is over.
+    pub(crate) fn is_late(&self, now: Instant) -> bool {
+        self.ruled.as_ref().and_then(|ruled| ruled.until).is_some_and(|until| now >= until)
+    }
+
+    /// Whether an answer with this status counts as none, and another server is there to be asked.
+    pub(crate) fn asks_again(&self, status: u16) -> bool {
+        self.others_left
+            && self.is_whole()
+            && self.ruled.as_ref().is_some_and(|ruled| ruled.retries(self.method, status))
+    }
+
     /// Whether all of it is in `bytes`, so that it can be sent again.
     pub(crate) const fn is_whole(&self) -> bool {
         self.content.is_done()
@@ -77,6 +103,8 @@ impl Drop for Request {
 pub(crate) enum ClientFault {
     /// The head is refused.
     Head(RequestError),
+    /// The target is one that routes cannot be sure of.
+    Target(TargetError),
     /// The chunks are malformed.
     Chunk(ChunkError),
     /// The content is larger than allowed.
@@ -92,7 +120,7 @@ impl ClientFault {
     pub(crate) const fn status(self) -> Option<u16> {
         match self {
             Self::Head(error) => Some(error.status()),
-            Self::Chunk(_) => Some(400),
+            Self::Target(_) | Self::Chunk(_) => Some(400),
             Self::TooLarge => Some(413),
             Self::Timeout => Some(408),
             Self::Gone => None,
@@ -103,6 +131,7 @@ impl ClientFault {
     pub(crate) fn reason(self) -> String {
         match self {
             Self::Head(error) => error.to_string(),
+            Self::Target(error) => error.to_string(),
             Self::Chunk(error) => error.to_string(),
             Self::TooLarge => "the content is larger than allowed".to_owned(),
             Self::Timeout => "the request did not come in time".to_owned(),
@@ -207,13 +236,14 @@ pub(crate) fn prepare(client: &Client, head: &RequestHead, bytes: &[u8]) -> Resu
     }
     let mut out = scratch::take();
     let hop = Hop { client: client.address.as_bytes(), host: settings.pool.host.as_bytes() };
-    let session = client.socket.session();
-    let told = session.as_ref().map_or(&[][..], |session| &session.told);
-    let (mut names, mut lines) = (Vec::new(), Vec::new());
-    match settings.certificate_fields.edits(None, told, (&mut names, &mut lines)) {
-        None => write_request(head, bytes, &hop, &mut out),
-        Some(edits) => write_edited_request(head, bytes, &hop, &edits, &mut out),
-    }
+    let started = client.worker.clock.now();
+    let ruled = match &settings.routes {
+        None => None,
+        Some(routes) => routes.apply(client, head, bytes, started).map_err(ClientFault::Target)?,
+    };
+    write_head(client, (head, bytes), &hop, ruled.as_deref(), &mut out);
+    let pool = ruled.as_ref().and_then(|ruled| ruled.pool.as_ref()).unwrap_or(&settings.pool);
+    let key = pool.key(client.ip(), &Seen { head, bytes });
     Ok(Request {
         method: head.method,
         keep_alive: head.keep_alive,
@@ -222,11 +252,33 @@ pub(crate) fn prepare(client: &Client, head: &RequestHead, bytes: &[u8]) -> Resu
         content: Content::of(head.framing),
         twice: Twice::of(head),
         bytes: out,
-        started: client.worker.clock.now(),
-        key: settings.pool.key(client.ip(), &Seen { head, bytes }),
+        started,
+        key,
         received: head.length as u64,
+        ruled,
+        others_left: false,
         line: settings.access_log.as_ref().map(|_| Box::new(Line::of(head, bytes))),
     })
+}
+
+/// Writes the head for the server, as its route has it and with what is told of the client's certificate.
+fn write_head(
+    client: &Client,
+    (head, bytes): (&RequestHead, &[u8]),
+    hop: &Hop<'_>,
+    ruled: Option<&Ruled>,
+    out: &mut Vec<u8>,
+) {
+    let session = client.socket.session();
+    let told = session.as_ref().map_or(&[][..], |session| &session.told);
+    let mut own = Vec::new();
+    let edits = ruled.and_then(|ruled| ruled.request_edits(&mut own));
+    let (mut names, mut lines) = (Vec::new(), Vec::new());
+    let fields = client.listening.settings().certificate_fields;
+    match fields.edits(edits, told, (&mut names, &mut lines)) {
+        None => write_request(head, bytes, hop, out),
+        Some(edits) => write_edited_request(head, bytes, hop, &edits, out),
+    }
 }
 
 /// A head with the bytes that it was read from.

@@ -22,6 +22,7 @@ use crate::{
         wire::Wire,
     },
     pool::{Server, deadline},
+    route::compress::{After, Filter},
     worker::Worker,
 };
 
@@ -29,6 +30,8 @@ use crate::{
 pub(crate) struct Rest {
     pub(crate) content: Content,
     pub(crate) unwritten: Vec<u8>,
+    /// What the content passes on its way, when its route compresses it.
+    pub(crate) filter: Option<Box<Filter>>,
 }
 
 impl Rest {
@@ -93,7 +96,7 @@ pub(crate) async fn interim(
     if !request.content.is_done() && server.held.is_empty() {
         upload(client, request, server).await?;
     }
-    client.watch.set(Phase::Busy, deadline(client.worker.clock.now(), deadlines.server_head));
+    client.watch.set(Phase::Busy, deadline(client.worker.clock.now(), request.server_head(&deadlines)));
     Ok(())
 }
 
@@ -239,13 +242,21 @@ fn download_piece(
         Ok(Read::Wait) => return Ok(()),
         Ok(Read::End) if matches!(content, Content::UntilClose) => {
             *content = Content::Done;
+            if let Some(filter) = &mut answer.rest.filter {
+                filter.push(&[], After::End, &mut answer.rest.unwritten).map_err(no_memory)?;
+            }
             return Ok(());
         }
         Ok(Read::End) | Err(_) => return Err(Broken::Midway(Failure::Closed)),
     };
     let bytes = &scratch.input[..length];
     let bad = |_| Broken::Midway(Failure::BadAnswer);
-    let (taken, out) = if answer.onward == Onward::Http10 {
+    let (taken, out) = if let Some(filter) = &mut answer.rest.filter {
+        // A buffer that was not filled: the server has no more to say for now.
+        let paused = if length < scratch.input.len() { Paused::Yes } else { Paused::No };
+        let taken = take_filtered(content, filter, (bytes, paused), &mut scratch.output)?;
+        (taken, &scratch.output[..])
+    } else if answer.onward == Onward::Http10 {
         let taken = content.take_plain(bytes, &mut scratch.output).map_err(bad)?;
         (taken, &scratch.output[..])
     } else {
@@ -258,6 +269,36 @@ fn download_piece(
     answer.sent += out.len() as u64;
     answer.rest.unwritten = out[written..].to_vec();
     Ok(())
+}
+
+/// Whether the server has no more to say for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Paused {
+    Yes,
+    No,
+}
+
+/// Takes content from what a server sent, and appends it to `out` as the filter has it; the number of bytes taken.
+pub(crate) fn take_filtered(
+    content: &mut Content,
+    filter: &mut Filter,
+    (bytes, paused): (&[u8], Paused),
+    out: &mut Vec<u8>,
+) -> Result<usize, Broken> {
+    let mut plain = Vec::new();
+    let taken = content.take_plain(bytes, &mut plain).map_err(|_| Broken::Midway(Failure::BadAnswer))?;
+    let after = match paused {
+        _ if content.is_done() => After::End,
+        Paused::Yes => After::Pause,
+        Paused::No => After::More,
+    };
+    filter.push(&plain, after, out).map_err(no_memory)?;
+    Ok(taken)
+}
+
+/// An encoder failed, which only happens without memory: the answer ends where it is.
+fn no_memory(_: std::io::Error) -> Broken {
+    Broken::Unread
 }
 
 /// How much of the content is left, when that is known and long enough to be spliced, and between which wires.

@@ -40,6 +40,8 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Watch {
     deadline: Cell<Instant>,
+    /// No deadline is later than this.
+    bound: Cell<Instant>,
     phase: Cell<Phase>,
     expired: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -50,6 +52,7 @@ impl Watch {
     pub(crate) fn idle() -> Rc<Self> {
         Rc::new(Self {
             deadline: Cell::new(NEVER),
+            bound: Cell::new(NEVER),
             phase: Cell::new(Phase::Busy),
             expired: Cell::new(false),
             waker: RefCell::new(None),
@@ -59,13 +62,18 @@ impl Watch {
     /// From now on the connection waits until `deadline`.
     pub(crate) fn set(&self, phase: Phase, deadline: Instant) {
         self.phase.set(phase);
-        self.deadline.set(deadline);
+        self.deadline.set(deadline.min(self.bound.get()));
         self.expired.set(false);
     }
 
     /// Nothing is waited for; who waits next sets a deadline of its own.
     pub(crate) fn rest(&self) {
         self.set(Phase::Busy, NEVER);
+    }
+
+    /// From now on no deadline is later than `until`, until there is another bound or none.
+    pub(crate) fn bound(&self, until: Option<Instant>) {
+        self.bound.set(until.unwrap_or(NEVER));
     }
 
     /// Whether the deadline has come; if not, the task is woken when it does.
@@ -152,6 +160,20 @@ mod tests {
         assert!(expired(&watch));
         watch.set(Phase::Busy, at(200));
         assert!(!expired(&watch), "a new deadline begins a new wait");
+    }
+
+    #[test]
+    fn a_bound_holds_every_deadline_until_it_is_lifted() {
+        let sweep = Sweep::default();
+        let watch = sweep.watch();
+        watch.bound(Some(at(100)));
+        watch.set(Phase::Busy, at(200));
+        sweep.walk(at(100));
+        assert!(expired(&watch));
+        watch.bound(None);
+        watch.set(Phase::Busy, at(200));
+        sweep.walk(at(199));
+        assert!(!expired(&watch));
     }
 
     #[test]

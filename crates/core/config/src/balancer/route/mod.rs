@@ -5,8 +5,13 @@
 //! exist and its listeners speak HTTP; no two routes are for the same requests, so each can be reached.
 
 mod answer;
+mod compress;
 mod edit;
+mod errors;
+mod guard;
+mod limit;
 mod matching;
+mod mirror;
 mod pattern;
 mod target;
 mod template;
@@ -21,15 +26,22 @@ use crate::{
 };
 
 pub use answer::{MAX_PAGE_BYTES, Maintenance, Page, PageSource, Redirect, Respond};
+pub use compress::{Coding, Compress};
 pub use edit::FieldEdits;
+pub use errors::ErrorPage;
+pub use guard::{BasicAuth, MAX_USERS, PasswordHash, is_user};
+pub use limit::{RateKey, RateLimit, RetryMethods, RouteDeadlines, RouteRetry};
 pub(super) use matching::networks;
 pub use matching::{Condition, Conditions, HostPattern, Network, PathPattern, Value};
+pub use mirror::Mirror;
 pub use pattern::{GroupIndex, Groups, Pattern};
 pub use target::{EscapedSlash, Routing};
 pub use template::{Piece, Template, Variable};
 
+pub(super) use errors::error_pages;
 pub(super) use target::{ROUTING_KEYS, routing};
 
+use mirror::MirrorDraft;
 use template::Matched;
 
 /// What is done with some requests.
@@ -54,6 +66,20 @@ pub struct Route {
     pub response_edits: FieldEdits,
     /// Whether almost everyone gets 503.
     pub maintenance: Option<Maintenance>,
+    /// How many requests it takes; `None` for any number.
+    pub rate_limit: Option<RateLimit>,
+    /// How long its requests may take.
+    pub deadlines: RouteDeadlines,
+    /// When an answer counts as none; `None` for never.
+    pub retry: Option<RouteRetry>,
+    /// Who may use it; `None` for everyone.
+    pub basic_auth: Option<BasicAuth>,
+    /// Which of its answers are compressed; `None` for none.
+    pub compress: Option<Compress>,
+    /// Where copies of its requests go.
+    pub mirror: Option<Mirror>,
+    /// What its errors look like, before those of all routes.
+    pub error_pages: Vec<ErrorPage>,
 }
 
 /// Whom or what the requests of a route get.
@@ -98,12 +124,21 @@ const ROUTE_KEYS: &[&str] = &[
     "rewrite",
     "request_header",
     "response_header",
+    "rate_limit",
+    "deadlines",
+    "retry",
+    "basic_auth",
+    "compress",
+    "mirror",
+    "error_pages",
 ];
 
 /// A route whose pools and listeners are not resolved yet.
 pub(super) struct RouteDraft<'a> {
     listeners: Vec<Field<'a>>,
     pools: Vec<(Field<'a>, Option<Weight>)>,
+    /// The mirror, when it is well-formed, with the field that names its pool.
+    mirror: Option<Option<(MirrorDraft, Field<'a>)>>,
     /// Everything else; without an action of its own it is for the pools above.
     route: Option<Route>,
     section: Section<'a>,
@@ -112,7 +147,8 @@ pub(super) struct RouteDraft<'a> {
 impl RouteDraft<'_> {
     /// The names of its pools, as they stand there.
     pub(super) fn pool_names(&self) -> impl Iterator<Item = String> {
-        self.pools.iter().filter_map(|(field, _)| field.as_text())
+        let mirror = self.mirror.iter().flatten().map(|(mirror, _)| mirror.pool.clone());
+        self.pools.iter().filter_map(|(field, _)| field.as_text()).chain(mirror)
     }
 }
 
@@ -132,6 +168,10 @@ fn draft<'a>(section: Section<'a>, index: usize, names: &mut Claims<Name>) -> Ro
         listeners: section.field("listener").map(|field| field.items()).unwrap_or_default(),
         route: route(&section, name, pools.as_ref().is_some_and(|pools| !pools.is_empty())),
         pools: pools.unwrap_or_default(),
+        mirror: match section.field("mirror") {
+            None => Some(None),
+            Some(field) => mirror::mirror(&field).map(Some),
+        },
         section,
     }
 }
@@ -156,6 +196,21 @@ fn route(section: &Section<'_>, name: Option<Name>, has_pools: bool) -> Option<R
         None => Some(None),
         Some(field) => answer::maintenance(&field),
     };
+    let rate_limit = match section.field("rate_limit") {
+        None => Some(None),
+        Some(field) => limit::rate_limit(&field).map(Some),
+    };
+    let deadlines = limit::deadlines(section);
+    let retry = limit::retry(section);
+    let basic_auth = match section.field("basic_auth") {
+        None => Some(None),
+        Some(field) => guard::basic_auth(&field).map(Some),
+    };
+    let compress = match section.field("compress") {
+        None => Some(None),
+        Some(field) => compress::compress(&field),
+    };
+    let error_pages = error_pages(section);
     Some(Route {
         name: name?,
         line: section.line(),
@@ -166,6 +221,13 @@ fn route(section: &Section<'_>, name: Option<Name>, has_pools: bool) -> Option<R
         request_edits: request_edits?,
         response_edits: response_edits?,
         maintenance: maintenance?,
+        rate_limit: rate_limit?,
+        deadlines: deadlines?,
+        retry: retry?,
+        basic_auth: basic_auth?,
+        compress: compress?,
+        mirror: None,
+        error_pages: error_pages?,
     })
 }
 
@@ -226,8 +288,10 @@ pub(super) fn resolve(
         .map(|draft| {
             let shares = resolve_pools(&draft, pools);
             let listeners = resolve_listeners(&draft, listeners);
+            let mirror = resolve_mirror(&draft, pools);
             let mut route = draft.route?;
             route.listeners = listeners?;
+            route.mirror = mirror?;
             let shares = shares?;
             if !shares.is_empty() {
                 route.action = Action::Pools(shares);
@@ -240,15 +304,26 @@ pub(super) fn resolve(
     Some(resolved.into_iter().map(|(route, _)| route).collect())
 }
 
+fn resolve_mirror(draft: &RouteDraft<'_>, pools: &[PoolDraft]) -> Option<Option<Mirror>> {
+    let Some((mirror, field)) = draft.mirror.as_ref()? else { return Some(None) };
+    let pool = find_pool(field, &mirror.pool, pools)?;
+    Some(Some(mirror.resolve(pool)))
+}
+
+/// The pool of this name; notes it when there is none.
+fn find_pool(field: &Field<'_>, name: &str, pools: &[PoolDraft]) -> Option<PoolIndex> {
+    let position = pools.iter().position(|pool| pool.label.as_deref() == Some(name));
+    if position.is_none() && pools.iter().all(|pool| pool.label.is_some()) {
+        field.refuse_unresolved(pools.iter().filter_map(|pool| pool.label.clone()).collect());
+    }
+    position.map(PoolIndex)
+}
+
 fn resolve_pools(draft: &RouteDraft<'_>, pools: &[PoolDraft]) -> Option<Vec<Share>> {
     let resolve = |(field, weight): &(Field<'_>, Option<Weight>)| {
         let name = field
             .text("the name of a pool", "write the `name` of a [[pool]]", |text| Some(text.to_owned()))?;
-        let position = pools.iter().position(|pool| pool.label.as_deref() == Some(&name));
-        if position.is_none() && pools.iter().all(|pool| pool.label.is_some()) {
-            field.refuse_unresolved(pools.iter().filter_map(|pool| pool.label.clone()).collect());
-        }
-        Some(Share { pool: PoolIndex(position?), weight: (*weight)? })
+        Some(Share { pool: find_pool(field, &name, pools)?, weight: (*weight)? })
     };
     let shares: Vec<_> = draft.pools.iter().map(resolve).collect();
     shares.into_iter().collect()

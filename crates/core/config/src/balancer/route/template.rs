@@ -49,8 +49,6 @@ pub enum Variable {
     RequestId,
     /// `{tls_version}`: such as `TLSv1.3`, or nothing without TLS.
     TlsVersion,
-    /// `{tls_name}`: the name that the client asked for in TLS, or nothing.
-    TlsName,
     /// `{route}`: the route's name.
     Route,
 }
@@ -68,7 +66,7 @@ pub(super) enum Matched<'p> {
 
 impl Template {
     const EXPECTED: &str = "text without control characters, with parts such as `{client}`, `{host}`, `{path}`, `{query}`, \
-                            `{scheme}`, `{method}`, `{request_id}`, `{route}`, `{tls_version}`, `{tls_name}`, `{rest}` with \
+                            `{scheme}`, `{method}`, `{request_id}`, `{route}`, `{tls_version}`, `{rest}` with \
                             path_prefix and `{1}` or `{name}` for a group of path_regex; `{{` for a brace";
 
     /// Its parts, in order.
@@ -127,7 +125,6 @@ fn variable(name: &str, matched: Matched<'_>) -> Option<Variable> {
         ("query", _) => Variable::Query,
         ("request_id", _) => Variable::RequestId,
         ("tls_version", _) => Variable::TlsVersion,
-        ("tls_name", _) => Variable::TlsName,
         ("route", _) => Variable::Route,
         ("rest", Matched::Prefix) => Variable::Rest,
         (group, Matched::Groups(pattern)) => Variable::Group(pattern.group(group)?),

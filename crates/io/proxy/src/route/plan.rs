@@ -1,0 +1,248 @@
+//! Routes made ready for the workers, off their threads.
+//!
+//! Owns: reading the files that routes name, and building each worker's tables, so that a reload with 10,000 routes delays
+//! no request. Invariant I8: a file that cannot be used refuses the whole configuration.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use evenkeel_config::balancer::{
+    self, Config,
+    route::{Action, MAX_PAGE_BYTES, Page as Told, PageSource, RateLimit, Route},
+};
+use evenkeel_route::{Limiter, Table};
+
+use super::{
+    Routes, Rule, concern,
+    errors::{ErrorPage, ErrorPages},
+    guard::{Guard, Remembered, UsersError, Verifier},
+    mirror::Mirror,
+    names_request,
+    own::Page,
+};
+use crate::pool::PoolState;
+
+/// Why a route cannot be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum RouteError {
+    /// Its page cannot be read.
+    #[error("route `{route}`: the page `{path}` cannot be read; is it there, and may this user read it?")]
+    Page {
+        /// The route.
+        route: String,
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An error page is not text.
+    #[error("route `{route}`: the error page `{path}` is not UTF-8; save it in this encoding")]
+    PageNotText {
+        /// The route.
+        route: String,
+        /// The file.
+        path: String,
+    },
+    /// Its users cannot be taken from their file.
+    #[error("route `{route}`: the file of users `{path}`")]
+    Users {
+        /// The route.
+        route: String,
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: UsersError,
+    },
+    /// There is no thread for checking passwords.
+    #[error("passwords cannot be checked: the system grants no thread")]
+    Thread(#[source] io::Error),
+    /// There is no secret for its counts or its logins.
+    #[error("the system gives no random bytes; is /dev/urandom there?")]
+    Random(#[source] getrandom::Error),
+    /// Its page is too large.
+    #[error("route `{route}`: the page `{path}` is larger than {MAX_PAGE_BYTES} bytes; let a server give it")]
+    PageTooLarge {
+        /// The route.
+        route: String,
+        /// The file.
+        path: String,
+    },
+}
+
+/// The routes of a configuration, with what they need.
+pub(crate) struct PlannedRoutes {
+    /// One for each worker that has not taken over the plan.
+    workers: Mutex<Vec<Option<ForWorker>>>,
+    /// Counts that go on through a reload: by route and limit.
+    limiters: Vec<Count>,
+    verifier: Option<Verifier>,
+    errors: Arc<ErrorPages>,
+}
+
+/// The counts of a route, by its name and its limit.
+type Count = (String, RateLimit, Arc<Limiter>);
+
+/// What one worker gets.
+struct ForWorker {
+    rules: Vec<Ready>,
+    /// One for each listener that has routes.
+    tables: Vec<Option<Table>>,
+}
+
+/// A route with what does not depend on the worker.
+#[derive(Clone)]
+struct Ready {
+    route: Route,
+    page: Option<Page>,
+    closed: Option<Page>,
+    limiter: Option<Arc<Limiter>>,
+    guard: Option<Arc<Guard>>,
+    errors: Option<Arc<ErrorPages>>,
+}
+
+impl PlannedRoutes {
+    /// Makes the routes of `config` ready for so many workers, in the place of `before`.
+    pub(crate) fn new(config: &Config, workers: usize, before: Option<&Self>) -> Result<Self, RouteError> {
+        let mut limiters = Vec::new();
+        let mut verifier = before.and_then(|plan| plan.verifier.clone());
+        let errors = error_pages("error_pages", config.error_pages())?;
+        let errors = Arc::new(ErrorPages::new(errors, &ErrorPages::default()));
+        let mut rules = Vec::new();
+        for route in config.routes() {
+            let limiter = match &route.rate_limit {
+                None => None,
+                Some(limit) => {
+                    let name = route.name.as_str();
+                    let same = |(route, known, _): &&Count| route == name && known == limit;
+                    let limiter = match before.and_then(|plan| plan.limiters.iter().find(same)) {
+                        Some((_, _, limiter)) => Arc::clone(limiter),
+                        None => Arc::new(Limiter::new(limit, secret()?)),
+                    };
+                    limiters.push((name.to_owned(), limit.clone(), Arc::clone(&limiter)));
+                    Some(limiter)
+                }
+            };
+            let page = match &route.action {
+                Action::Respond(respond) => page(route, &respond.page)?,
+                Action::ListenerPool | Action::Pools(_) | Action::Redirect(_) => None,
+            };
+            let closed = route.maintenance.as_ref().and_then(|maintenance| maintenance.page.as_ref());
+            let closed = closed.map(|told| self::page(route, told)).transpose()?.flatten();
+            let guard = guard(route, &mut verifier)?;
+            let own = match &route.error_pages[..] {
+                [] => None,
+                told => Some(Arc::new(ErrorPages::new(error_pages(route.name.as_str(), told)?, &errors))),
+            };
+            rules.push(Ready { page, closed, limiter, guard, errors: own, route: route.clone() });
+        }
+        let table = |(position, listener)| {
+            let index =
+                config.listener_index(position).filter(|&index| concern(config.routes(), index, listener))?;
+            Some(Table::new(config.routes(), index))
+        };
+        let tables: Vec<Option<Table>> = config.listeners().iter().enumerate().map(table).collect();
+        let worker = |_| Some(ForWorker { rules: rules.clone(), tables: tables.clone() });
+        let workers = if rules.is_empty() { Vec::new() } else { (0..workers).map(worker).collect() };
+        Ok(Self { workers: Mutex::new(workers), limiters, verifier, errors })
+    }
+
+    /// What errors of all listeners look like.
+    pub(crate) fn errors(&self) -> Arc<ErrorPages> {
+        Arc::clone(&self.errors)
+    }
+
+    /// The routes of each listener for a worker, once; none when there are none.
+    pub(crate) fn take(
+        &self,
+        worker: usize,
+        config: &Config,
+        pools: &[Rc<PoolState>],
+    ) -> Vec<Option<Routes>> {
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(planned) = workers.get_mut(worker).and_then(Option::take) else { return Vec::new() };
+        drop(workers);
+        let rule = |ready: Ready| {
+            let shares = if let Action::Pools(shares) = &ready.route.action { &shares[..] } else { &[] };
+            Rc::new(Rule {
+                pools: shares.iter().map(|share| Rc::clone(&pools[share.pool.position()])).collect(),
+                page: ready.page,
+                closed: ready.closed,
+                limiter: ready.limiter,
+                guard: ready.guard,
+                known: Remembered::default(),
+                mirror: ready
+                    .route
+                    .mirror
+                    .as_ref()
+                    .map(|mirror| Mirror::new(mirror, Rc::clone(&pools[mirror.pool.position()]))),
+                errors: ready.errors,
+                names_request: names_request(&ready.route),
+                route: ready.route,
+            })
+        };
+        let rules: Rc<[Rc<Rule>]> = planned.rules.into_iter().map(rule).collect();
+        let slash = config.routing().escaped_slash;
+        let routes = |table| Routes { table, rules: Rc::clone(&rules), slash };
+        planned.tables.into_iter().map(|table| table.map(routes)).collect()
+    }
+}
+
+/// A number that nobody outside can know.
+fn secret() -> Result<u64, RouteError> {
+    getrandom::u64().map_err(RouteError::Random)
+}
+
+/// A page as the configuration tells of it, with its file read.
+fn page(route: &Route, told: &Told) -> Result<Option<Page>, RouteError> {
+    let body = match &told.source {
+        PageSource::Empty => return Ok(None),
+        PageSource::Text(text) => text.as_bytes().into(),
+        PageSource::File(path) => read(route.name.as_str(), path.as_str())?.into(),
+    };
+    Ok(Some(Page { content_type: told.content_type.as_str().into(), body }))
+}
+
+fn read(route: &str, path: &str) -> Result<Vec<u8>, RouteError> {
+    let mut bytes = Vec::new();
+    let limit = MAX_PAGE_BYTES as u64 + 1;
+    let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+    let (route, path) = (route.to_owned(), path.to_owned());
+    match read {
+        Err(source) => Err(RouteError::Page { route, path, source }),
+        Ok(_) if bytes.len() > MAX_PAGE_BYTES => Err(RouteError::PageTooLarge { route, path }),
+        Ok(_) => Ok(bytes),
+    }
+}
+
+/// The pages of errors, with their files read.
+fn error_pages(route: &str, told: &[balancer::route::ErrorPage]) -> Result<Vec<ErrorPage>, RouteError> {
+    let page = |told: &balancer::route::ErrorPage| {
+        let path = told.file.as_str();
+        let bytes = read(route, path)?;
+        let not_text = |_| RouteError::PageNotText { route: route.to_owned(), path: path.to_owned() };
+        let text = String::from_utf8(bytes).map_err(not_text)?;
+        Ok(ErrorPage { least: told.least, most: told.most, text: text.into() })
+    };
+    told.iter().map(page).collect()
+}
+
+/// The guard of a route, and the thread that checks for it.
+fn guard(route: &Route, verifier: &mut Option<Verifier>) -> Result<Option<Arc<Guard>>, RouteError> {
+    let Some(told) = &route.basic_auth else { return Ok(None) };
+    let verifier = match verifier {
+        Some(verifier) => verifier.clone(),
+        None => verifier.insert(Verifier::start().map_err(RouteError::Thread)?).clone(),
+    };
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(RouteError::Random)?;
+    let refused = |source| RouteError::Users {
+        route: route.name.as_str().to_owned(),
+        path: told.file.as_ref().map(|file| file.as_str().to_owned()).unwrap_or_default(),
+        source,
+    };
+    Guard::new(told, secret, verifier).map(|guard| Some(Arc::new(guard))).map_err(refused)
+}
