@@ -8,6 +8,7 @@ mod support;
 
 mod acme;
 mod clients;
+mod fragments;
 mod http2;
 mod openssl;
 mod passing;
