@@ -218,6 +218,8 @@ async fn all(run: &Run) -> Result<()> {
         println!("{}", serde_json::to_string(&reports)?);
     }
     if let Some(folder) = run.write.as_ref().filter(|_| !run.quick) {
+        // Figures of a run with failures mean nothing; those that were there before stay.
+        reports.retain(|report| report.check().is_ok());
         document::update(folder, reports.into_iter().map(Entry::new).collect())?;
     }
     if !failures.is_empty() {

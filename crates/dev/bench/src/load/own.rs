@@ -140,9 +140,15 @@ async fn gather(mut tasks: JoinSet<Seen>) -> Seen {
 /// Requests over TLS connections that are there before the first of them.
 async fn connected(order: Order) -> Result<Load> {
     let connector = TlsConnector::from(Arc::new(tls::full_handshakes()));
-    let mut streams = Vec::new();
+    // All at once, for a connection that waits for the others too long is cut before its first request.
+    let mut connecting = JoinSet::new();
     for _ in 0..order.connections {
-        streams.push(within(secure(order.address, &connector)).await.context("a TLS connection")?);
+        let connector = connector.clone();
+        connecting.spawn(async move { within(secure(order.address, &connector)).await });
+    }
+    let mut streams = Vec::new();
+    while let Some(stream) = connecting.join_next().await {
+        streams.push(stream?.context("a TLS connection")?);
     }
     println!("{READY}");
     io::stdin().read_line(&mut String::new())?;

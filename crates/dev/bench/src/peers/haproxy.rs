@@ -14,7 +14,7 @@ pub(super) fn map(setup: Setup<'_>) -> String {
 pub(super) fn configuration(setup: Setup<'_>, address: SocketAddr, map: &Path) -> String {
     let scenario = setup.scenario;
     // From a quarter of its file descriptors on, HAProxy closes idle server connections: stay far below.
-    let room = (8 * (2 * setup.connections + 64)).max(8 * scenario.servers()) + 2 * scenario.idle();
+    let room = (8 * (2 * setup.connections + 64)).max(7 * scenario.servers()) + 2 * scenario.idle();
     // What costs it least: it does not splice answers over HTTP by itself, and small pieces are cheaper copied.
     let splice = if matches!(scenario, Scenario::Body1M) { "splice-response" } else { "splice-auto" };
     let mode = if scenario.is_tcp() { "mode tcp" } else { "mode http\n    http-reuse always" };
