@@ -36,6 +36,10 @@ conformance *arguments:
 conformance-h2spec:
     scripts/conformance h2spec
 
+# gRPC by grpcio, every kind of call.
+conformance-grpc:
+    scripts/conformance grpc
+
 # WebSocket through the proxy, 247 cases.
 conformance-autobahn:
     scripts/conformance autobahn

@@ -4,16 +4,27 @@
 
 use alloc::vec::Vec;
 
-use crate::{Body, MessageError, field};
+use crate::{MessageError, field};
 
-/// Writes an answer's head; `status` is 100 to 599 and not 101. `body` says whether DATA may follow.
+/// What comes behind the head of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Nothing, whatever the head says: the answer to HEAD, or an interim one.
+    Nothing,
+    /// Nothing: the stream ended with the head.
+    Ended,
+    /// DATA may follow.
+    Follows,
+}
+
+/// Writes an answer's head; `status` is 100 to 599 and not 101.
 ///
 /// # Errors
 /// The answer is malformed: the server's fault.
 pub fn write_answer<'a>(
     status: u16,
     fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-    body: Body,
+    content: Content,
     out: &mut Vec<u8>,
 ) -> Result<(), MessageError> {
     if !(100..600).contains(&status) || status == 101 {
@@ -36,11 +47,11 @@ pub fn write_answer<'a>(
     }
     // Interim answers, 204 and 304 have no content, and say nothing of its length.
     let has_none = matches!(status, 100..200 | 204 | 304);
-    match (body, length) {
-        (_, Some(_)) => {}
+    match (content, length) {
+        (_, Some(_)) | (Content::Nothing, None) => {}
         (_, None) if has_none => {}
-        (Body::None, None) => out.extend_from_slice(b"content-length: 0\r\n"),
-        (Body::Follows, None) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        (Content::Ended, None) => out.extend_from_slice(b"content-length: 0\r\n"),
+        (Content::Follows, None) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
     out.extend_from_slice(b"\r\n");
     Ok(())

@@ -22,8 +22,9 @@ use crate::{
 /// second besides.
 pub const RESETS: Allowance = Allowance { burst: 200, per_second: 20 };
 
-/// SETTINGS and their acknowledgements: one at the start, one acknowledgement, rarely another; 16 is ample.
-pub const SETTINGS: Allowance = Allowance { burst: 16, per_second: 1 };
+/// SETTINGS and their acknowledgements: one at the start, one acknowledgement; clients of gRPC that measure the round trip
+/// say a new window each time that it has doubled, some 16 times.
+pub const SETTINGS: Allowance = Allowance { burst: 50, per_second: 5 };
 
 /// PING: clients ask every 10 s or more whether we are there, and some measure the round trip once for each piece of
 /// content, which the content earns. 100 for the start of a fast download.
@@ -36,8 +37,9 @@ pub const ANSWERED_PINGS: Allowance = Allowance { burst: 8, per_second: 1 };
 /// were answered earn one each.
 pub const PRIORITIES: Allowance = Allowance { burst: 200, per_second: 20 };
 
-/// WINDOW_UPDATE: one for the stream and one for the connection for each few kilobytes received, which the content
-/// earns (2 for each KiB). Who opens the window byte by byte earns next to nothing: 1,000 bytes and it ends.
+/// WINDOW_UPDATE: for the stream and for the connection for each answer and each piece of content, however short, or for
+/// each few kilobytes of it. Answers and pieces earn 3, content 2 for each KiB. Who opens the window byte by byte makes
+/// us cut the content as small, and such pieces earn nothing: 1,000 bytes and it ends.
 pub const WINDOW_UPDATES: Allowance = Allowance { burst: 1000, per_second: 100 };
 
 /// DATA without content that does not end the stream (CVE-2019-9518): no client has a use for it.
@@ -58,6 +60,18 @@ pub const UNKNOWN: Allowance = Allowance { burst: 50, per_second: 5 };
 /// A client fills a frame before it begins another: the largest head that can be allowed, 64 KiB, takes 4 frames of
 /// 16 KiB. Twice as many for clients that cut smaller.
 pub const MAX_CONTINUATIONS: u8 = 8;
+
+/// WINDOW_UPDATE frames that a piece of content is worth: one for the stream, one for the connection, one to spare.
+const UPDATES_PER_PIECE: u32 = 3;
+
+/// Whether a piece of content is as long as the server made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// Yes: the client's window had room for it.
+    Ample,
+    /// No: it was cut to fit the client's window.
+    Narrow,
+}
 
 /// Which bound was passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -197,10 +211,15 @@ impl Guard {
         self.resets.earn(RESETS, 1);
         self.priorities.earn(PRIORITIES, 1);
         self.pings.earn(PINGS, 1);
+        self.window_updates.earn(WINDOW_UPDATES, UPDATES_PER_PIECE);
     }
 
-    /// So many bytes of content were sent to the client.
-    pub fn sent(&mut self, bytes: u32) {
+    /// A piece of content of so many bytes was sent to the client.
+    pub fn sent(&mut self, bytes: u32, room: Room) {
+        if room == Room::Ample {
+            self.window_updates.earn(WINDOW_UPDATES, UPDATES_PER_PIECE);
+            self.pings.earn(PINGS, 1);
+        }
         self.sent = self.sent.saturating_add(bytes);
         let kibibytes = self.sent / 1024;
         if kibibytes > 0 {

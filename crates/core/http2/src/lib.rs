@@ -20,13 +20,13 @@ mod guard;
 mod request;
 mod text;
 
-pub use answer::write_answer;
+pub use answer::{Content, write_answer};
 pub use bucket::Allowance;
 pub use error::MessageError;
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameKind, FrameScanner, PREFACE};
 pub use guard::{
-    ANSWERED_PINGS, Block, EMPTY_DATA, Flood, Guard, MAX_CONTINUATIONS, PINGS, PRIORITIES, RESETS, SETTINGS,
-    SLIVERS, UNKNOWN, Verdict, WINDOW_UPDATES,
+    ANSWERED_PINGS, Block, EMPTY_DATA, Flood, Guard, MAX_CONTINUATIONS, PINGS, PRIORITIES, RESETS, Room,
+    SETTINGS, SLIVERS, UNKNOWN, Verdict, WINDOW_UPDATES,
 };
 pub use request::{Asked, Body, Pseudo, Written, write_request};
 pub use text::{Line, Lines, StartLine, is_for_one_hop, write_trailers};

@@ -87,7 +87,27 @@ pub fn is_for_one_hop(name: &[u8]) -> bool {
     }
 }
 
-/// Writes trailer fields as the end of chunked content: the last chunk, the section, the empty line.
+/// Fields that frame, route or authenticate, or say what the content is: a recipient that merges trailer fields with the
+/// header fields would take them for what the message was judged by (RFC 9110 §6.5.1).
+const BARRED: [&[u8]; 14] = [
+    b"authorization",
+    b"content-encoding",
+    b"content-length",
+    b"content-range",
+    b"content-type",
+    b"cookie",
+    b"expect",
+    b"forwarded",
+    b"host",
+    b"proxy-authorization",
+    b"set-cookie",
+    b"te",
+    b"trailer",
+    b"via",
+];
+
+/// Writes trailer fields as the end of chunked content: the last chunk, the section, the empty line. Those that may not
+/// stand there are dropped.
 ///
 /// # Errors
 /// A trailer field is malformed.
@@ -98,7 +118,9 @@ pub fn write_trailers<'a>(
     out.extend_from_slice(b"0\r\n");
     for (name, value) in fields {
         field::check(name, value)?;
-        field::write(name, value, out);
+        if !BARRED.contains(&name) && !name.starts_with(b"x-forwarded-") {
+            field::write(name, value, out);
+        }
     }
     out.extend_from_slice(b"\r\n");
     Ok(())

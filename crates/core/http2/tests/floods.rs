@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evenkeel_http2::{
     ANSWERED_PINGS, Allowance, EMPTY_DATA, Flood, Guard, MAX_CONTINUATIONS, PINGS, PREFACE, PRIORITIES,
-    RESETS, SETTINGS, SLIVERS, UNKNOWN, Verdict, WINDOW_UPDATES,
+    RESETS, Room, SETTINGS, SLIVERS, UNKNOWN, Verdict, WINDOW_UPDATES,
 };
 use evenkeel_units::Instant;
 use proptest::prelude::*;
@@ -94,8 +94,19 @@ fn answers_and_content_earn_the_frames_that_it_takes_to_receive_them() {
     let mut guard = guard();
     for _ in 0..100_000 {
         guard.answered();
-        guard.sent(16 * 1024);
+        guard.sent(16 * 1024, Room::Narrow);
         for bytes in [frame(3, 0, 4), frame(2, 0, 5), frame(6, 0, 8), frame(8, 0, 4), frame(8, 0, 4)] {
+            assert_eq!(guard.scan(&bytes, Instant::START), Verdict::Pass);
+        }
+    }
+}
+
+#[test]
+fn short_messages_earn_the_window_updates_that_clients_of_grpc_send_for_each() {
+    let mut guard = guard();
+    for _ in 0..100_000 {
+        guard.sent(7, Room::Ample);
+        for bytes in [frame(8, 0, 4), frame(8, 0, 4), frame(6, 0, 8)] {
             assert_eq!(guard.scan(&bytes, Instant::START), Verdict::Pass);
         }
     }
@@ -109,7 +120,7 @@ fn a_window_that_opens_byte_by_byte_is_a_flood() {
             assert_eq!((flood, opened), (Flood::WindowUpdates, WINDOW_UPDATES.burst));
             return;
         }
-        guard.sent(1);
+        guard.sent(1, Room::Narrow);
         assert!(opened <= WINDOW_UPDATES.burst);
     }
     panic!("the window opens for ever");

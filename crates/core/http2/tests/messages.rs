@@ -3,7 +3,7 @@
 
 use evenkeel_http1::{Parsed, parse_request};
 use evenkeel_http2::{
-    Asked, Body, Lines, MessageError, Pseudo, Written, write_answer, write_request, write_trailers,
+    Asked, Body, Content, Lines, MessageError, Pseudo, Written, write_answer, write_request, write_trailers,
 };
 use proptest::prelude::*;
 
@@ -118,17 +118,18 @@ fn extended_connect_becomes_an_upgrade_with_a_key_of_ours() {
 
 #[test]
 fn an_answer_becomes_text_that_tells_its_end() {
-    let out = |status, fields, body| {
+    let out = |status, fields, content| {
         let mut out = Vec::new();
-        write_answer(status, bytes(fields), body, &mut out).map(|()| String::from_utf8(out).unwrap())
+        write_answer(status, bytes(fields), content, &mut out).map(|()| String::from_utf8(out).unwrap())
     };
     assert_eq!(
-        out(200, &[("a", "b")], Body::Follows).unwrap(),
+        out(200, &[("a", "b")], Content::Follows).unwrap(),
         "HTTP/1.1 200 \r\na: b\r\ntransfer-encoding: chunked\r\n\r\n"
     );
-    assert_eq!(out(404, &[], Body::None).unwrap(), "HTTP/1.1 404 \r\ncontent-length: 0\r\n\r\n");
-    assert_eq!(out(304, &[], Body::None).unwrap(), "HTTP/1.1 304 \r\n\r\n");
-    assert_eq!(out(103, &[("link", "x")], Body::Follows).unwrap(), "HTTP/1.1 103 \r\nlink: x\r\n\r\n");
+    assert_eq!(out(404, &[], Content::Ended).unwrap(), "HTTP/1.1 404 \r\ncontent-length: 0\r\n\r\n");
+    assert_eq!(out(304, &[], Content::Ended).unwrap(), "HTTP/1.1 304 \r\n\r\n");
+    assert_eq!(out(103, &[("link", "x")], Content::Follows).unwrap(), "HTTP/1.1 103 \r\nlink: x\r\n\r\n");
+    assert_eq!(out(200, &[], Content::Nothing).unwrap(), "HTTP/1.1 200 \r\n\r\n");
     for (status, fields, error) in [
         (101, &[] as Fields<'_>, MessageError::Status),
         (99, &[], MessageError::Status),
@@ -137,7 +138,7 @@ fn an_answer_becomes_text_that_tells_its_end() {
         (200, &[("a", "b\r\nc: d")], MessageError::Value),
         (200, &[("content-length", "1"), ("content-length", "2")], MessageError::ContentLength),
     ] {
-        assert_eq!(out(status, fields, Body::Follows), Err(error), "{status} {fields:?}");
+        assert_eq!(out(status, fields, Content::Follows), Err(error), "{status} {fields:?}");
     }
 }
 
@@ -155,6 +156,12 @@ fn trailers_end_chunked_content() {
     let mut out = Vec::new();
     write_trailers(bytes(&[("grpc-status", "0")]), &mut out).unwrap();
     assert_eq!(out, b"0\r\ngrpc-status: 0\r\n\r\n");
+    out.clear();
+    let merged: Fields<'_> =
+        &[("content-length", "5"), ("host", "b"), ("x-forwarded-for", "c"), ("x-sum", "7")];
+    write_trailers(bytes(merged), &mut out).unwrap();
+    assert_eq!(out, b"0\r\nx-sum: 7\r\n\r\n", "what a recipient could merge with the head is dropped");
+    assert!(write_trailers(bytes(&[("transfer-encoding", "chunked")]), &mut out).is_err());
     assert!(write_trailers(bytes(&[("a", "b\r\n\r\nGET /")]), &mut out).is_err());
 }
 

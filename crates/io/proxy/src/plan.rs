@@ -345,10 +345,10 @@ fn plan_back(
     before: Option<&Arc<Back>>,
 ) -> Result<Option<Arc<Back>>, PlanError> {
     let Some(settings) = &pool.tls else { return Ok(None) };
-    if let Some(before) = before.filter(|before| before.is_current(settings)) {
+    if let Some(before) = before.filter(|before| before.is_current(settings, pool.protocol)) {
         return Ok(Some(Arc::clone(before)));
     }
-    let back = Back::new(folder, settings).map_err(|error| PlanError::Tls {
+    let back = Back::new(folder, settings, pool.protocol).map_err(|error| PlanError::Tls {
         place: format!("pool `{}`, TLS", pool.name),
         problem: error.sentence(),
     })?;

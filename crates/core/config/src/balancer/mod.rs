@@ -40,7 +40,7 @@ pub use limits::{Deadlines, Limits};
 pub use listener::{Http2, Listener, ListenerIndex, Mode};
 pub use log::{AccessLog, LogFormat, LogTarget};
 pub use policy::{Failover, HashBy, Hashing, LoadBound, Policy, Priority};
-pub use pool::{Ejection, Learned, Pool, PoolIndex, PoolLimits, Retry, Server};
+pub use pool::{Ejection, Learned, Pool, PoolIndex, PoolLimits, Protocol, Retry, Server};
 pub use proxy_protocol::{ProxyProtocol, ProxyVersion};
 pub use sni::{SniName, SniRule};
 pub use tls::{

@@ -50,6 +50,8 @@ pub struct Pool {
     pub zone: Option<Name>,
     /// When servers of a lower rank join.
     pub failover: Failover,
+    /// What its servers speak; means nothing to listeners in mode `tcp`.
+    pub protocol: Protocol,
     /// The servers, in the order of the file: 1 to 1,024, with names and addresses of their own.
     pub servers: Vec<Server>,
     /// How servers are asked whether they are well.
@@ -68,6 +70,15 @@ pub struct Pool {
     pub slow_start: Duration,
     /// What is encrypted with its servers; `None` for nothing.
     pub tls: Option<PoolTls>,
+}
+
+/// What servers speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2: from the first byte, or chosen in the TLS handshake.
+    Http2,
 }
 
 /// Something that the data plane connects to.
@@ -144,6 +155,7 @@ const POOL_KEYS: &[&str] = &[
     "hash",
     "load_bound_per_mille",
     "zone",
+    "protocol",
     "server",
     "failover",
     "health_check",
@@ -208,6 +220,7 @@ fn pool(section: &Section<'_>, names: &mut Claims<Name>, mode: Mode) -> Option<P
     let policy = policy::policy(section);
     let zone = zone(section);
     let failover = section.section("failover", FAILOVER_KEYS).and_then(|s| policy::failover(&s));
+    let protocol = protocol(section);
     let servers = servers(section);
     let health_check =
         section.section("health_check", CHECK_KEYS).and_then(|s| check::health_check(&s, mode));
@@ -223,6 +236,7 @@ fn pool(section: &Section<'_>, names: &mut Claims<Name>, mode: Mode) -> Option<P
         policy: policy?,
         zone: zone?,
         failover: failover?,
+        protocol: protocol?,
         servers: servers?,
         health_check: health_check?,
         ejection: ejection?,
@@ -241,6 +255,23 @@ fn zone(section: &Section<'_>) -> Option<Option<Name>> {
         None => Some(None),
         Some(field) => field.name().map(Some),
     }
+}
+
+fn protocol(section: &Section<'_>) -> Option<Protocol> {
+    let Some(field) = section.field("protocol") else { return Some(Protocol::Http1) };
+    if field.as_text().as_deref() == Some("http2") && section.field("proxy_protocol").is_some() {
+        field.refuse(
+            "\"http1\" beside `proxy_protocol`",
+            "a connection of HTTP/2 has requests of many clients: remove one",
+        );
+        return None;
+    }
+    let remedy = "write \"http2\" for servers that speak it, such as those of gRPC";
+    field.text("\"http1\" or \"http2\"", remedy, |text| match text {
+        "http1" => Some(Protocol::Http1),
+        "http2" => Some(Protocol::Http2),
+        _ => None,
+    })
 }
 
 fn servers(section: &Section<'_>) -> Option<Vec<Server>> {

@@ -72,6 +72,10 @@ impl<S: Source> Source for Coded<'_, S> {
         Ok((!given.is_empty()).then_some(given))
     }
 
+    fn is_untouched(&self) -> bool {
+        self.source.is_untouched()
+    }
+
     fn is_over(&self) -> bool {
         self.ready.is_empty() && self.end.as_ref().is_some_and(Option::is_none)
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use evenkeel_http1::ChunkError;
+use evenkeel_http1::{ChunkError, Framing, Onward, ResponseHead};
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 
@@ -19,6 +19,7 @@ use crate::{
     http2::settings::SEND_BUFFER_BYTES,
     net::sweep::{Phase, Watch},
     pool::deadline,
+    route::compress::Travel,
 };
 
 /// The other side takes nothing more.
@@ -63,6 +64,27 @@ pub(crate) trait Source {
 
     /// Whether it is known already that nothing more comes, trailer fields included.
     fn is_over(&self) -> bool;
+
+    /// Whether nothing was taken yet, so that another try can begin anew.
+    fn is_untouched(&self) -> bool;
+}
+
+impl<S: Source> Source for &mut S {
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<Next, Fault>> {
+        (**self).poll_ready(context)
+    }
+
+    fn take(&mut self, room: usize) -> Result<Option<Bytes>, Fault> {
+        (**self).take(room)
+    }
+
+    fn is_over(&self) -> bool {
+        (**self).is_over()
+    }
+
+    fn is_untouched(&self) -> bool {
+        (**self).is_untouched()
+    }
 }
 
 /// Where content goes.
@@ -88,17 +110,20 @@ pub(crate) trait Sink {
 
 /// Where an answer goes: to a client.
 pub(crate) trait Answering: Sink {
+    /// How the client's connection goes on after an answer.
+    fn onward(&self, head: &ResponseHead) -> Onward;
+
+    /// How content goes on that is compressed on its way.
+    fn travel(&self) -> Travel;
+
     /// Sends an interim answer on.
     fn interim(&mut self, status: u16, text: &[u8]) -> Result<(), Closed>;
 
-    /// Sends the head of the answer on.
-    fn begin(&mut self, status: u16, text: &[u8], ending: Ending) -> Result<(), Closed>;
+    /// Sends the head of the answer on; `text` is how it is written for the client.
+    fn begin(&mut self, status: u16, framing: Framing, text: &[u8], ending: Ending) -> Result<(), Closed>;
 
     /// Whether the head of the answer has been sent.
     fn has_begun(&self) -> bool;
-
-    /// Makes the client see that the answer is not whole.
-    fn cut(&mut self);
 }
 
 /// How content stopped before its end.
@@ -190,13 +215,14 @@ pub(crate) struct StreamSource {
     stream: RecvStream,
     held: Bytes,
     came: u64,
+    touched: bool,
     limit: u64,
 }
 
 impl StreamSource {
     /// At most `limit` bytes.
     pub(crate) fn new(stream: RecvStream, limit: u64) -> Self {
-        Self { stream, held: Bytes::new(), came: 0, limit }
+        Self { stream, held: Bytes::new(), came: 0, touched: false, limit }
     }
 }
 
@@ -222,6 +248,7 @@ impl Source for StreamSource {
     }
 
     fn take(&mut self, room: usize) -> Result<Option<Bytes>, Fault> {
+        self.touched = true;
         let bytes = self.held.split_to(room.min(self.held.len()));
         // Only now may the other side send as much again.
         self.stream.flow_control().release_capacity(bytes.len()).map_err(|_| Fault::Closed)?;
@@ -230,6 +257,10 @@ impl Source for StreamSource {
 
     fn is_over(&self) -> bool {
         self.held.is_empty() && self.stream.is_end_stream()
+    }
+
+    fn is_untouched(&self) -> bool {
+        !self.touched
     }
 }
 

@@ -7,7 +7,7 @@ use std::cell::Cell;
 
 use bytes::Bytes;
 use evenkeel_balance::Failure;
-use evenkeel_http1::{Onward, Parsed, ResponseHead, parse_response, write_response};
+use evenkeel_http1::{Framing, Onward, Parsed, ResponseHead, parse_response, write_response};
 use evenkeel_http2::Asked;
 
 use crate::{
@@ -58,7 +58,7 @@ pub(super) async fn converse<U: Source, D: Answering>(
     exchange: &mut Exchange<'_, U, D>,
     server: &mut Server,
 ) -> Result<Served, Broken> {
-    let Exchange { client, watch, request, up, down, asked } = exchange;
+    let Exchange { client, watch, request, up, down, asked, .. } = exchange;
     let written = server.socket.write(&request.bytes).map_err(|_| closed(server))?;
     let unwritten = request.bytes[written..].to_vec();
     let progress = Progress::new(client, watch, request, up.is_some() || !unwritten.is_empty());
@@ -80,7 +80,8 @@ pub(super) async fn converse<U: Source, D: Answering>(
             None => flow::flush(&mut sink, (content, client.worker.clock), progress.patience_up()).await,
         }
     };
-    both(upload, reader.answer(held, down), &progress).await.map(|served| {
+    // Boxed, for most requests have no content and their tasks need no room for it.
+    Box::pin(both(upload, reader.answer(held, down), &progress)).await.map(|served| {
         // What the server did not read of the request it would take for the next one.
         Served { keep: served.keep && progress.uploaded.get(), ..served }
     })
@@ -119,8 +120,9 @@ impl Reader<'_> {
                 let mut source = SocketSource::new(self.socket, content, u64::MAX, &received);
                 let with = (self.progress.answer, client.worker.clock);
                 let patience = || self.progress.patience_down();
+                // Boxed, for most answers come whole with their heads.
                 let moved = match filter {
-                    None => flow::pump(&mut source, down, with, patience).await,
+                    None => Box::pin(flow::pump(&mut source, down, with, patience)).await,
                     Some(filter) => {
                         Box::pin(flow::pump(&mut Coded::new(&mut source, filter), down, with, patience)).await
                     }
@@ -203,7 +205,7 @@ impl Reader<'_> {
         match (self.asked, head.status) {
             (Asked::WebSocket, 101) if head.upgrade => {
                 websocket::write_accepted(head, bytes, out);
-                down.begin(200, out, Ending::More).map_err(gone)?;
+                down.begin(200, Framing::UntilClose, out, Ending::More).map_err(gone)?;
                 if !rest.is_empty() {
                     down.push(Bytes::copy_from_slice(rest), Ending::More).map_err(gone)?;
                 }
@@ -221,7 +223,7 @@ impl Reader<'_> {
             return Err(Broken::Unwanted(head.status));
         }
         let mut filter =
-            route::answer::write_head(self.request, (head, bytes), Onward::Stay, Travel::Frames, out);
+            route::answer::write_head(self.request, (head, bytes), down.onward(head), Travel::Frames, out);
         let mut content = Content::of(head.framing);
         let mut plain = Vec::new();
         let taken = content.take_plain(rest, &mut plain).map_err(|_| Broken::Server(Failure::BadAnswer))?;
@@ -235,9 +237,9 @@ impl Reader<'_> {
         let sent = (out.len() + plain.len()) as u64;
         let ending = if content.is_done() { Ending::Last } else { Ending::More };
         if plain.is_empty() && ending == Ending::Last {
-            down.begin(head.status, out, Ending::Last).map_err(gone)?;
+            down.begin(head.status, head.framing, out, Ending::Last).map_err(gone)?;
         } else {
-            down.begin(head.status, out, Ending::More).map_err(gone)?;
+            down.begin(head.status, head.framing, out, Ending::More).map_err(gone)?;
             if !plain.is_empty() {
                 down.push(Bytes::from(plain), ending).map_err(gone)?;
             }

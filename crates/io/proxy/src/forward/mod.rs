@@ -7,15 +7,16 @@
 
 mod coded;
 pub(crate) mod flow;
+pub(crate) mod from_http1;
 mod http1;
+mod http2;
 pub(crate) mod socket;
 pub(crate) mod websocket;
 
-use std::{cell::Cell, future::Future, pin::pin, rc::Rc, task::Poll, time::Duration};
+use std::{borrow::Cow, cell::Cell, future::Future, pin::pin, rc::Rc, task::Poll, time::Duration};
 
-use bytes::Bytes;
 use evenkeel_balance::{Failure, Outcome, Tried};
-use evenkeel_http1::Method;
+use evenkeel_config::balancer::Protocol;
 use evenkeel_http2::Asked;
 use evenkeel_units::Instant;
 
@@ -23,22 +24,20 @@ use crate::{
     access_log,
     client::Client,
     http1::{
-        answer::{self, Own},
         exchange::{
-            Broken, CLIENT_LEFT, CLIENT_STOPPED, SERVER_BROKE_OFF, UNWANTED, apology, begin, blame, in_time,
-            refusal,
+            Broken, CLIENT_LEFT, CLIENT_STOPPED, SERVER_BROKE_OFF, UNWANTED, apology, begin, blame, refusal,
         },
         request::{ClientFault, Request},
     },
-    net::sweep::{Phase, Watch},
-    pool::{Kept, Lease, Reuse, Server, Times, deadline},
-    proxied::Announcement,
-    route::{
-        self,
-        own::{Fixed, Stays},
+    net::{
+        socket::Socket,
+        sweep::{Phase, Watch},
     },
+    pool::{Kept, Lease, PoolState, Reuse, Server, Times, Unserved, deadline},
+    proxied::Announcement,
+    route::own::Fixed,
 };
-use flow::{Answering, Ending, Fault, Patience, Source, Stopped};
+use flow::{Answering, Fault, Patience, Source, Stopped};
 
 /// A request, where its content comes from, and where its answer goes.
 pub(crate) struct Exchange<'a, U, D> {
@@ -50,13 +49,30 @@ pub(crate) struct Exchange<'a, U, D> {
     pub(crate) up: Option<U>,
     pub(crate) down: D,
     pub(crate) asked: Asked,
+    pub(crate) trailers: Trailers,
 }
 
-impl<U: Source, D> Exchange<'_, U, D> {
-    /// Whether all of the request can be sent again.
-    fn is_whole(&self) -> bool {
-        self.up.is_none()
-    }
+/// Whether the client said that it takes trailer fields (RFC 9110 §10.1.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trailers {
+    /// It did: a server of gRPC answers no one else.
+    Wanted,
+    /// It did not.
+    Unwanted,
+}
+
+/// What became of a request.
+pub(crate) enum Ended {
+    /// A server's answer reached the client, whole.
+    Served,
+    /// The client is still to be told what its route answers by itself.
+    Ruled(Fixed),
+    /// The client is still to be told this status for this reason.
+    Refused(u16, Cow<'static, str>),
+    /// An answer began and is not whole, which the client must be able to see.
+    Cut,
+    /// Nobody is there to be told anything.
+    Gone,
 }
 
 /// An answer that reached the client.
@@ -69,6 +85,39 @@ struct Served {
     at: Instant,
 }
 
+/// Which server gave an answer, and what came before that.
+struct Servant {
+    lease: Lease,
+    queued: Duration,
+    connected: Duration,
+    /// When it was asked, where how long it takes matters.
+    asked: Option<Instant>,
+    keep: Option<Socket>,
+}
+
+/// How an attempt at a server of HTTP/2 went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failed {
+    /// As with HTTP/1.1.
+    Broken(Broken),
+    /// The server is about to close the connection, and did not look at the request.
+    Unprocessed,
+    /// The server did not want to work on the request now.
+    Refused,
+    /// The request cannot be said in HTTP/2.
+    Unsayable,
+}
+
+impl From<Broken> for Failed {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
+
+/// Connections that may close under one request without its having been looked at, before the server has failed: one
+/// that restarts closes each of its connections once.
+const MOST_UNPROCESSED: u8 = 3;
+
 /// What a request's route answers without a server, if anything.
 async fn settle(request: &mut Request) -> Option<Fixed> {
     let ruled = request.ruled.as_mut()?;
@@ -76,14 +125,25 @@ async fn settle(request: &mut Request) -> Option<Fixed> {
 }
 
 /// Serves one request.
-pub(crate) async fn run<U: Source, D: Answering>(exchange: &mut Exchange<'_, U, D>) {
+pub(crate) async fn run<U: Source, D: Answering>(exchange: &mut Exchange<'_, U, D>) -> Ended {
     if let Some(fixed) = settle(&mut exchange.request).await {
-        return answer_by_route(exchange, &fixed);
+        return Ended::Ruled(fixed);
     }
     if let Some(ruled) = &exchange.request.ruled {
         ruled.mirror(&exchange.client.worker, &exchange.request);
     }
     let pool = begin(exchange.client, &exchange.request, exchange.watch);
+    match pool.protocol {
+        Protocol::Http1 => over_http1(exchange, &pool).await,
+        // Boxed, so that a stream's task has only the room that the other way takes.
+        Protocol::Http2 => Box::pin(over_http2(exchange, &pool)).await,
+    }
+}
+
+async fn over_http1<U: Source, D: Answering>(
+    exchange: &mut Exchange<'_, U, D>,
+    pool: &Rc<PoolState>,
+) -> Ended {
     let mut tried = Tried::NONE;
     let announcement = pool.announces().map(|version| Announcement::of(exchange.client, version));
     let mut reuse = announcement.as_ref().map_or(Reuse::Allowed, Reuse::Announced);
@@ -99,23 +159,24 @@ pub(crate) async fn run<U: Source, D: Answering>(exchange: &mut Exchange<'_, U, 
                 let led = (&mut tried, exchange.request.key);
                 match Box::pin(pool.obtain(place, led, exchange.watch, reuse)).await {
                     Ok(found) => found,
-                    Err(unserved) => {
-                        let (status, reason) = refusal(unserved);
-                        return refuse(exchange, status, reason);
-                    }
+                    Err(unserved) => return unserve(unserved, &tried),
                 }
             }
         };
         // How long content takes to arrive says nothing of the server.
-        let timed = lease.times() == Times::Matter && exchange.is_whole();
+        let timed = lease.times() == Times::Matter && exchange.up.is_none();
         server.asked = timed.then(|| exchange.client.worker.clock.now());
         exchange.request.others_left = usize::from(tried.count()) + 1 < pool.shared.servers.len();
         let broken = match http1::converse(exchange, &mut server).await {
-            Ok(served) => return finish(exchange, &served, lease, server),
+            Ok(served) => {
+                let Server { socket, queued, connected, asked, .. } = server;
+                let keep = served.keep.then_some(socket);
+                return finish(exchange, &served, Servant { lease, queued, connected, asked, keep });
+            }
             Err(broken) => broken,
         };
         drop(server);
-        let may_repeat = exchange.is_whole() && exchange.request.method.is_idempotent();
+        let may_repeat = exchange.up.is_none() && exchange.request.method.is_idempotent();
         match broken {
             Broken::Raced if may_repeat => {
                 pool.forget_kept(lease.server);
@@ -132,13 +193,9 @@ pub(crate) async fn run<U: Source, D: Answering>(exchange: &mut Exchange<'_, U, 
                 pool.tally(index).retries.up();
             }
             Broken::Server(Failure::Closed) if may_repeat => {
-                let index = lease.server;
-                lease.end(exchange.client.worker.clock.now(), Outcome::Failed(Failure::Closed), None);
-                tried.add(index);
-                if !pool.may_retry(&tried) {
+                if !elsewhere(exchange.client, pool, lease, &mut tried) {
                     return fail(exchange, broken);
                 }
-                pool.tally(index).retries.up();
             }
             Broken::Server(_) | Broken::Raced | Broken::Client(_) | Broken::Midway(_) | Broken::Unread => {
                 lease.end(exchange.client.worker.clock.now(), blame(broken), None);
@@ -148,7 +205,89 @@ pub(crate) async fn run<U: Source, D: Answering>(exchange: &mut Exchange<'_, U, 
     }
 }
 
-fn finish<U, D>(exchange: &Exchange<'_, U, D>, served: &Served, lease: Lease, server: Server) {
+pub(crate) async fn over_http2<U: Source, D: Answering>(
+    exchange: &mut Exchange<'_, U, D>,
+    pool: &Rc<PoolState>,
+) -> Ended {
+    let closed = Broken::Server(Failure::Closed);
+    let mut tried = Tried::NONE;
+    let mut unprocessed = 0;
+    loop {
+        let worker = &exchange.client.worker;
+        let led = (&mut tried, exchange.request.key);
+        let (lease, linked) = match pool.obtain_link(worker, led, exchange.watch).await {
+            Ok(found) => found,
+            Err(unserved) => return unserve(unserved, &tried),
+        };
+        let timed = lease.times() == Times::Matter && exchange.up.is_none();
+        let asked = timed.then(|| exchange.client.worker.clock.now());
+        exchange.request.others_left = usize::from(tried.count()) + 1 < pool.shared.servers.len();
+        let failed = match http2::converse(exchange, &linked, pool.scheme()).await {
+            Ok(served) => {
+                let (queued, connected) = (linked.queued, linked.connected);
+                let servant = Servant { lease, queued, connected, asked, keep: None };
+                return finish(exchange, &served, servant);
+            }
+            Err(failed) => failed,
+        };
+        drop(linked);
+        let now = exchange.client.worker.clock.now();
+        let untouched = exchange.up.as_ref().is_none_or(Source::is_untouched);
+        let may_repeat = exchange.up.is_none() && exchange.request.method.is_idempotent();
+        match failed {
+            Failed::Unprocessed if untouched && unprocessed < MOST_UNPROCESSED => {
+                unprocessed += 1;
+                pool.tally(lease.server).retries.up();
+                lease.end(now, Outcome::ClientGone, None);
+            }
+            Failed::Unprocessed | Failed::Refused if untouched => {
+                if !elsewhere(exchange.client, pool, lease, &mut tried) {
+                    return fail(exchange, closed);
+                }
+            }
+            Failed::Broken(broken @ Broken::Unwanted(status)) => {
+                tried.add(lease.server);
+                let index = lease.server;
+                lease.end(now, Outcome::of_status(status), None);
+                if !pool.may_retry(&tried) {
+                    return fail(exchange, broken);
+                }
+                pool.tally(index).retries.up();
+            }
+            Failed::Broken(Broken::Server(Failure::Closed)) if may_repeat => {
+                if !elsewhere(exchange.client, pool, lease, &mut tried) {
+                    return fail(exchange, closed);
+                }
+            }
+            Failed::Unprocessed | Failed::Refused => {
+                lease.end(now, blame(closed), None);
+                return fail(exchange, closed);
+            }
+            Failed::Broken(broken) => {
+                lease.end(now, blame(broken), None);
+                return fail(exchange, broken);
+            }
+            Failed::Unsayable => {
+                lease.end(now, Outcome::ClientGone, None);
+                return Ended::Refused(400, Cow::Borrowed("the request cannot be said in HTTP/2"));
+            }
+        }
+    }
+}
+
+/// Whether another server may be asked, after this one closed without an answer.
+fn elsewhere(client: &Client, pool: &PoolState, lease: Lease, tried: &mut Tried) -> bool {
+    let index = lease.server;
+    lease.end(client.worker.clock.now(), Outcome::Failed(Failure::Closed), None);
+    tried.add(index);
+    let may = pool.may_retry(tried);
+    if may {
+        pool.tally(index).retries.up();
+    }
+    may
+}
+
+fn finish<U, D>(exchange: &Exchange<'_, U, D>, served: &Served, servant: Servant) -> Ended {
     let client = exchange.client;
     let now = client.worker.clock.now();
     let tally = client.listening.tally();
@@ -160,111 +299,64 @@ fn finish<U, D>(exchange: &Exchange<'_, U, D>, served: &Served, lease: Lease, se
             request: Some(&exchange.request),
             status: Some(served.status),
             sent_bytes: served.sent,
-            server: Some(lease.name()),
+            server: Some(servant.lease.name()),
             end: access_log::DONE,
-            queued: server.queued,
-            connected: server.connected,
+            queued: servant.queued,
+            connected: servant.connected,
             answered: Some(served.at.since(exchange.request.started)),
             total: now.since(exchange.request.started),
         });
     }
     let outcome = Outcome::of_status(served.status);
-    if let (Outcome::Served, Some(asked)) = (outcome, server.asked) {
-        lease.answered(served.at, asked);
+    if let (Outcome::Served, Some(asked)) = (outcome, servant.asked) {
+        servant.lease.answered(served.at, asked);
     }
-    lease.end(now, outcome, served.keep.then_some(server.socket));
+    servant.lease.end(now, outcome, servant.keep);
+    Ended::Served
 }
 
-fn fail<U, D: Answering>(exchange: &mut Exchange<'_, U, D>, broken: Broken) {
+fn unserve(unserved: Unserved, tried: &Tried) -> Ended {
+    let (status, reason) = match unserved {
+        // What the servers said is worth more to who asks than that none is left.
+        Unserved::Nobody if tried.count() > 0 => apology(Failure::Closed),
+        unserved => refusal(unserved),
+    };
+    Ended::Refused(status, Cow::Borrowed(reason))
+}
+
+fn fail<U, D: Answering>(exchange: &Exchange<'_, U, D>, broken: Broken) -> Ended {
+    if exchange.down.has_begun() {
+        let by_client = matches!(broken, Broken::Unread | Broken::Client(_));
+        log_broken(exchange, if by_client { CLIENT_STOPPED } else { SERVER_BROKE_OFF });
+        return Ended::Cut;
+    }
     match broken {
         Broken::Server(failure) => {
             let (status, reason) = apology(failure);
-            refuse(exchange, status, reason);
+            Ended::Refused(status, Cow::Borrowed(reason))
         }
         Broken::Raced => {
             let (status, reason) = apology(Failure::Closed);
-            refuse(exchange, status, reason);
+            Ended::Refused(status, Cow::Borrowed(reason))
         }
-        Broken::Unwanted(status) => refuse(exchange, status, UNWANTED),
+        Broken::Unwanted(status) => Ended::Refused(status, Cow::Borrowed(UNWANTED)),
         Broken::Client(fault) => match fault.status() {
-            Some(status) => refuse(exchange, status, &fault.reason()),
-            None => log_broken(exchange, CLIENT_LEFT),
+            Some(status) => Ended::Refused(status, Cow::Owned(fault.reason())),
+            None => {
+                log_broken(exchange, CLIENT_LEFT);
+                Ended::Gone
+            }
         },
-        Broken::Midway(_) => {
-            exchange.down.cut();
-            log_broken(exchange, SERVER_BROKE_OFF);
-        }
-        Broken::Unread => {
-            exchange.down.cut();
-            log_broken(exchange, CLIENT_STOPPED);
-        }
+        Broken::Midway(_) => Ended::Cut,
+        Broken::Unread => Ended::Gone,
     }
 }
 
+/// Notes how an answer ended that is not whole.
 fn log_broken<U, D>(exchange: &Exchange<'_, U, D>, end: &str) {
     let client = exchange.client;
     let total = client.worker.clock.now().since(exchange.request.started);
     client.log(&access_log::Event::broken(Some(&exchange.request), end, total));
-}
-
-/// Answers the request ourselves, unless an answer has begun, which is cut then.
-fn refuse<U, D: Answering>(exchange: &mut Exchange<'_, U, D>, status: u16, reason: &str) {
-    if exchange.down.has_begun() {
-        return exchange.down.cut();
-    }
-    let client = exchange.client;
-    let (status, reason) = in_time(client, &exchange.request, status, reason);
-    let own = Own {
-        status,
-        reason,
-        head_only: exchange.request.method == Method::Head,
-        request: Some(&exchange.request),
-    };
-    let id = send_own(client, &mut exchange.down, &own);
-    let total = client.worker.clock.now().since(exchange.request.started);
-    client.listening.tally().took.record(total);
-    client.log(&access_log::Event::refused(&id, Some(&exchange.request), status, reason, total));
-}
-
-/// Answers a request as its route does by itself.
-fn answer_by_route<U, D: Answering>(exchange: &mut Exchange<'_, U, D>, fixed: &Fixed) {
-    let client = exchange.client;
-    client.listening.tally().answered(fixed.status);
-    let id = client.worker.next_id();
-    let text = route::own::whole(client, &exchange.request, fixed, (Stays::Yes, &id));
-    send_whole(&mut exchange.down, fixed.status, &text);
-    let total = client.worker.clock.now().since(exchange.request.started);
-    client.listening.tally().took.record(total);
-    client.log(&access_log::Event::refused(&id, Some(&exchange.request), fixed.status, fixed.reason, total));
-}
-
-/// Sends an answer that is written out like one of HTTP/1.1.
-fn send_whole(down: &mut impl Answering, status: u16, text: &[u8]) {
-    let end = text.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap_or(text.len());
-    let (head, body) = (&text[..end], text.get(end + 4..).unwrap_or_default());
-    // A client that has gone needs no answer.
-    let _ = if body.is_empty() {
-        down.begin(status, head, Ending::Last)
-    } else {
-        let body = Bytes::copy_from_slice(body);
-        down.begin(status, head, Ending::More).and_then(|()| down.push(body, Ending::Last))
-    };
-}
-
-/// Answers a request whose head was refused.
-pub(crate) fn refuse_unread(client: &Client, down: &mut impl Answering, status: u16, reason: &str) {
-    let id = send_own(client, down, &Own { status, reason, head_only: false, request: None });
-    client.log(&access_log::Event::refused(&id, None, status, reason, Duration::ZERO));
-}
-
-/// Sends an answer of our own; its request id.
-fn send_own(client: &Client, down: &mut impl Answering, own: &Own<'_>) -> String {
-    let id = client.worker.next_id();
-    let tally = client.listening.tally();
-    tally.answered(own.status);
-    tally.refused(own.status);
-    send_whole(down, own.status, answer::text(own, &id, &client.listening.settings()).as_bytes());
-    id
 }
 
 /// How far both directions of an exchange are, as far as one needs to know of the other.
@@ -337,23 +429,27 @@ impl<'a> Progress<'a> {
 }
 
 /// Runs both directions until the answer is whole or either side has failed.
-async fn both<T>(
+async fn both<T, E: From<Broken>>(
     upload: impl Future<Output = Result<(), Stopped>>,
-    answer: impl Future<Output = Result<T, Broken>>,
+    answer: impl Future<Output = Result<T, E>>,
     progress: &Progress<'_>,
-) -> Result<T, Broken> {
+) -> Result<T, E> {
     let (mut upload, mut answer) = (pin!(upload), pin!(answer));
     std::future::poll_fn(|context| {
         if !progress.uploaded.get()
             && let Poll::Ready(ended) = upload.as_mut().poll(context)
         {
-            match ended {
+            let broken = match ended {
                 // A server that takes no more may have answered before.
-                Ok(()) | Err(Stopped::Sink) => progress.all_uploaded(),
-                Err(Stopped::Source(fault)) => return Poll::Ready(Err(Broken::Client(client_fault(fault)))),
-                Err(Stopped::SourceIdle) => return Poll::Ready(Err(Broken::Client(ClientFault::Timeout))),
-                Err(Stopped::SinkIdle) => return Poll::Ready(Err(Broken::Server(Failure::AnswerTimeout))),
-            }
+                Ok(()) | Err(Stopped::Sink) => {
+                    progress.all_uploaded();
+                    return answer.as_mut().poll(context);
+                }
+                Err(Stopped::Source(fault)) => Broken::Client(client_fault(fault)),
+                Err(Stopped::SourceIdle) => Broken::Client(ClientFault::Timeout),
+                Err(Stopped::SinkIdle) => Broken::Server(Failure::AnswerTimeout),
+            };
+            return Poll::Ready(Err(broken.into()));
         }
         answer.as_mut().poll(context)
     })

@@ -28,6 +28,9 @@ const PIECE_BYTES: usize = 16 * 1024;
 pub(crate) struct SocketSource<'a> {
     socket: &'a Socket,
     content: Content,
+    /// What was read before.
+    early: Vec<u8>,
+    touched: bool,
     /// What came behind the end of the content.
     surplus: Vec<u8>,
     received: &'a Cell<u64>,
@@ -42,7 +45,24 @@ impl<'a> SocketSource<'a> {
         limit: u64,
         received: &'a Cell<u64>,
     ) -> Self {
-        Self { socket, content, surplus: Vec::new(), received, limit }
+        Self { socket, content, early: Vec::new(), touched: false, surplus: Vec::new(), received, limit }
+    }
+
+    /// Takes `early` first, which was read before.
+    pub(crate) fn after(mut self, early: Vec<u8>) -> Self {
+        self.early = early;
+        self
+    }
+
+    /// Whether all content has come.
+    pub(crate) const fn is_finished(&self) -> bool {
+        self.content.is_done()
+    }
+
+    /// What was read and is no part of the content.
+    pub(crate) fn into_surplus(mut self) -> Vec<u8> {
+        self.surplus.append(&mut self.early);
+        self.surplus
     }
 
     /// Whether something came behind the end of the content.
@@ -72,11 +92,19 @@ impl Source for SocketSource<'_> {
         if self.content.is_done() {
             return Poll::Ready(Ok(Next::End(None)));
         }
-        ready!(self.socket.poll_readable(context));
+        if self.early.is_empty() {
+            ready!(self.socket.poll_readable(context));
+        }
         Poll::Ready(Ok(Next::Content(PIECE_BYTES)))
     }
 
     fn take(&mut self, room: usize) -> Result<Option<Bytes>, Fault> {
+        self.touched = true;
+        if !self.early.is_empty() {
+            let later = self.early.split_off(room.min(self.early.len()));
+            let early = std::mem::replace(&mut self.early, later);
+            return scratch::with(|scratch| self.take_in(&early, &mut scratch.output));
+        }
         scratch::with(|scratch| match self.socket.read(&mut scratch.input[..room.min(SCRATCH_BYTES)]) {
             Ok(Read::Bytes(length)) => self.take_in(&scratch.input[..length], &mut scratch.output),
             Ok(Read::Wait) => Ok(None),
@@ -90,6 +118,10 @@ impl Source for SocketSource<'_> {
 
     fn is_over(&self) -> bool {
         self.content.is_done()
+    }
+
+    fn is_untouched(&self) -> bool {
+        !self.touched
     }
 }
 
@@ -115,6 +147,11 @@ impl<'a> SocketSink<'a> {
     /// After a head of which `unwritten` is still to go.
     pub(crate) const fn new(socket: &'a Socket, frames: Frames, unwritten: Vec<u8>) -> Self {
         Self { socket, frames, unwritten }
+    }
+
+    /// From now on content is framed so.
+    pub(crate) const fn set_frames(&mut self, frames: Frames) {
+        self.frames = frames;
     }
 
     /// Writes what is not content.

@@ -7,12 +7,14 @@
 use std::rc::Rc;
 
 use evenkeel_balance::{Failure, LocalCause, Outcome, Tried};
+use evenkeel_config::balancer::Protocol;
 use evenkeel_http1::{Method, Onward, Parsed, ResponseHead, parse_response, write_response};
 use evenkeel_units::Instant;
 
 use crate::{
     access_log,
     client::Client,
+    forward::from_http1,
     http1::{
         answer::{self, Own},
         content::Content,
@@ -89,6 +91,9 @@ pub(crate) async fn run(client: &mut Client, mut request: Request) -> After {
         return after;
     }
     let pool = begin(client, &request, &client.watch);
+    if pool.protocol == Protocol::Http2 {
+        return Box::pin(from_http1::run(client, request, &pool)).await;
+    }
     let mut tried = Tried::NONE;
     let announcement = pool.announces().map(|version| Announcement::of(client, version));
     let mut reuse = announcement.as_ref().map_or(Reuse::Allowed, Reuse::Announced);
@@ -126,23 +131,15 @@ pub(crate) async fn run(client: &mut Client, mut request: Request) -> After {
                 reuse = Reuse::Fresh;
                 pool.tally(lease.server).retries.up();
             }
-            Broken::Unwanted(status) => {
-                let index = lease.server;
-                lease.end(client.worker.clock.now(), Outcome::of_status(status), None);
-                tried.add(index);
-                if !pool.may_retry(&tried) {
+            Broken::Unwanted(_) => {
+                if !elsewhere(client, &pool, lease, (&mut tried, broken)) {
                     return Box::pin(fail(client, &request, broken)).await;
                 }
-                pool.tally(index).retries.up();
             }
             Broken::Server(Failure::Closed) if whole && request.method.is_idempotent() => {
-                let index = lease.server;
-                lease.end(client.worker.clock.now(), Outcome::Failed(Failure::Closed), None);
-                tried.add(index);
-                if !pool.may_retry(&tried) {
+                if !elsewhere(client, &pool, lease, (&mut tried, broken)) {
                     return Box::pin(fail(client, &request, broken)).await;
                 }
-                pool.tally(index).retries.up();
             }
             Broken::Server(_) | Broken::Raced | Broken::Client(_) | Broken::Midway(_) | Broken::Unread => {
                 lease.end(client.worker.clock.now(), blame(broken), None);
@@ -170,6 +167,18 @@ pub(crate) fn begin(client: &Client, request: &Request, watch: &Watch) -> Rc<Poo
     let Some(ruled) = &request.ruled else { return listener() };
     watch.bound(ruled.until);
     ruled.pool.as_ref().map_or_else(listener, Rc::clone)
+}
+
+/// Whether another server may be asked, after this one failed.
+fn elsewhere(client: &Client, pool: &PoolState, lease: Lease, (tried, broken): (&mut Tried, Broken)) -> bool {
+    let index = lease.server;
+    lease.end(client.worker.clock.now(), blame(broken), None);
+    tried.add(index);
+    let may = pool.may_retry(tried);
+    if may {
+        pool.tally(index).retries.up();
+    }
+    may
 }
 
 /// What a failed attempt says of the server.
@@ -507,7 +516,7 @@ pub(crate) fn in_time<'r>(
     if late { (504, "the route's time was over") } else { (status, reason) }
 }
 
-async fn own(client: &Client, request: &Request, status: u16, reason: &str) -> After {
+pub(crate) async fn own(client: &Client, request: &Request, status: u16, reason: &str) -> After {
     client.watch.bound(None);
     let (status, reason) = in_time(client, request, status, reason);
     let own = Own { status, reason, head_only: request.method == Method::Head, request: Some(request) };

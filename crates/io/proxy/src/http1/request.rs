@@ -4,7 +4,7 @@
 //! by what `core/http1` found, and bytes behind the request's end stay with the client (I9).
 
 use evenkeel_balance::Key;
-use evenkeel_config::balancer::{Deadlines, Http2};
+use evenkeel_config::balancer::{Deadlines, Http2, Protocol};
 use evenkeel_http1::{
     ChunkError, Framing, Hop, Method, Parsed, RequestError, RequestHead, Version, parse_request,
     write_edited_request, write_request,
@@ -216,6 +216,13 @@ fn preface(client: &mut Client, bytes: &[u8]) -> Option<Taken> {
 fn begin(client: &mut Client, head: &RequestHead, bytes: &[u8]) -> Result<Request, ClientFault> {
     let mut request = prepare(client, head, bytes)?;
     let rest = &bytes[head.length..];
+    let ruled = request.ruled.as_ref().and_then(|ruled| ruled.pool.as_ref());
+    let protocol = ruled.map_or_else(|| client.listening.settings().pool.protocol, |pool| pool.protocol);
+    if protocol == Protocol::Http2 {
+        // Its content leaves in other frames than it came in.
+        client.carry = rest.to_vec();
+        return Ok(request);
+    }
     let taken = request.content.take(rest).map_err(ClientFault::Chunk)?;
     let limit = client.listening.settings().limits.request_body_bytes.0;
     if matches!(request.content, Content::Chunked(_)) && request.content.announced() > limit {

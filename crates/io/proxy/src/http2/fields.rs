@@ -4,13 +4,18 @@
 //! head is copied once; its values are parts of that copy.
 
 use bytes::Bytes;
-use evenkeel_http2::{Body, Lines, MessageError, Pseudo, Written, write_request};
+use evenkeel_http2::{Body, Content, Lines, MessageError, Pseudo, Written, write_answer, write_request};
 use h2::ext::Protocol;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+
+use crate::forward::Trailers;
+
+/// Room for the fields of a usual answer, beyond which the map grows.
+const FIELDS: usize = 12;
 
 /// Fields of a head that are not for one hop; `None` when one of them could not be said in HTTP/2.
 fn fields(text: &Bytes, lines: Lines<'_>) -> Option<HeaderMap> {
-    let mut fields = HeaderMap::with_capacity(16);
+    let mut fields = HeaderMap::with_capacity(FIELDS);
     for line in lines {
         let name = HeaderName::from_bytes(line.name).ok()?;
         let value = HeaderValue::from_maybe_shared(text.slice_ref(line.value)).ok()?;
@@ -27,6 +32,25 @@ pub(crate) fn answer(status: u16, text: &[u8]) -> Option<Response<()>> {
     *response.status_mut() = StatusCode::from_u16(status).ok()?;
     *response.headers_mut() = fields(&text, lines)?;
     Some(response)
+}
+
+/// A request's head out of its text; `None` when it could not be said in HTTP/2.
+pub(crate) fn request(text: &[u8], scheme: &'static str, trailers: Trailers) -> Option<Request<()>> {
+    let text = Bytes::copy_from_slice(text);
+    let (start, lines) = Lines::of_head(&text);
+    let mut fields = fields(&text, lines)?;
+    // Who is asked is said in one way only (RFC 9113 §8.3.1).
+    let host = fields.remove(http::header::HOST)?;
+    fields.remove(http::header::TE);
+    if trailers == Trailers::Wanted {
+        fields.insert(http::header::TE, HeaderValue::from_static("trailers"));
+    }
+    let uri = Uri::builder().scheme(scheme).authority(host.as_bytes()).path_and_query(start.second);
+    let mut request = Request::new(());
+    *request.method_mut() = Method::from_bytes(start.first).ok()?;
+    *request.uri_mut() = uri.build().ok()?;
+    *request.headers_mut() = fields;
+    Some(request)
 }
 
 /// The fields as pairs of bytes.
@@ -50,4 +74,13 @@ pub(crate) fn write_request_text(
         protocol: parts.extensions.get::<Protocol>().map(|protocol| protocol.as_str().as_bytes()),
     };
     write_request(&pseudo, || pairs(&parts.headers), body, key, out)
+}
+
+/// Writes the text of an answer.
+pub(crate) fn write_answer_text(
+    parts: &http::response::Parts,
+    content: Content,
+    out: &mut Vec<u8>,
+) -> Result<(), MessageError> {
+    write_answer(parts.status.as_u16(), pairs(&parts.headers), content, out)
 }

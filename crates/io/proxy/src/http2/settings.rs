@@ -40,3 +40,7 @@ pub(crate) const MAX_BROKEN_STREAMS: usize = 200;
 
 /// Bytes written by streams and not sent yet, beyond which streams must wait: a few frames, one long send.
 pub(crate) const MAX_UNSENT_BYTES: usize = 64 * 1024;
+
+/// Longest list of fields of a server's answer (SETTINGS_MAX_HEADER_LIST_SIZE): what the scratch buffer of a worker holds
+/// as text.
+pub(crate) const ANSWER_HEAD_BYTES: u32 = 64 * 1024;

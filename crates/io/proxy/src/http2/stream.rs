@@ -6,24 +6,35 @@
 
 use std::{
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use evenkeel_http1::{Parsed, parse_request};
-use evenkeel_http2::{Asked, Body};
+use evenkeel_http1::{Framing, Method, Onward, Parsed, ResponseHead, parse_request};
+use evenkeel_http2::{Asked, Body, Room};
 use h2::{Reason, RecvStream, server::SendResponse};
 use http::HeaderMap;
 
 use crate::{
+    access_log::Event,
     client::Client,
     forward::{
-        self, Exchange,
+        self, Ended, Exchange, Trailers,
         flow::{Answering, Closed, Ending, Sink, StreamSink, StreamSource},
     },
-    http1::request::{self, ClientFault, Request},
+    http1::{
+        answer::{self, Own},
+        exchange::in_time,
+        request::{self, ClientFault, Request},
+    },
     http2::{Shared, fields},
     net::{scratch, sweep::Watch},
+    route::{
+        self,
+        compress::Travel,
+        own::{Fixed, Stays},
+    },
 };
 
 /// Serves one request.
@@ -36,7 +47,7 @@ pub(crate) async fn serve(
     let (parts, content) = request.into_parts();
     let body = if content.is_end_stream() { Body::None } else { Body::Follows };
     let client = shared.client();
-    let mut down = Down { shared: &shared, respond, stream: None };
+    let mut down = Down { shared: &shared, respond, stream: None, room: Room::Ample };
     match take(client, &parts, body) {
         Ok(taken) => {
             let limit = client.listening.settings().limits.request_body_bytes.0;
@@ -44,23 +55,67 @@ pub(crate) async fn serve(
                 Body::None => None,
                 Body::Follows => Some(StreamSource::new(content, limit)),
             };
-            let mut exchange =
-                Exchange { client, watch: &watch, request: taken.request, up, down, asked: taken.asked };
-            forward::run(&mut exchange).await;
+            let mut exchange = Exchange {
+                client,
+                watch: &watch,
+                request: taken.request,
+                up,
+                down,
+                asked: taken.asked,
+                trailers: taken.trailers,
+            };
+            match forward::run(&mut exchange).await {
+                // A stream on which nothing was said is reset by being forgotten.
+                Ended::Served | Ended::Gone => {}
+                Ended::Ruled(fixed) => answer_by_route(&mut exchange, &fixed),
+                Ended::Refused(status, reason) => refuse(&mut exchange, status, &reason),
+                Ended::Cut => exchange.down.reset(Reason::INTERNAL_ERROR),
+            }
         }
         Err(Refused::Malformed) => {
             shared.line.reset_by_us();
             down.respond.send_reset(Reason::PROTOCOL_ERROR);
         }
-        Err(Refused::Status(status, reason)) => forward::refuse_unread(client, &mut down, status, &reason),
+        Err(Refused::Status(status, reason)) => refuse_unread(client, &mut down, status, &reason),
     }
     shared.end(watch);
+}
+
+/// Answers a request ourselves.
+fn refuse<U>(exchange: &mut Exchange<'_, U, Down<'_>>, status: u16, reason: &str) {
+    let client = exchange.client;
+    let (status, reason) = in_time(client, &exchange.request, status, reason);
+    let head_only = exchange.request.method == Method::Head;
+    let own = Own { status, reason, head_only, request: Some(&exchange.request) };
+    let id = exchange.down.send_own(&own);
+    let total = client.worker.clock.now().since(exchange.request.started);
+    client.listening.tally().took.record(total);
+    client.log(&Event::refused(&id, Some(&exchange.request), status, reason, total));
+}
+
+/// Answers a request as its route does by itself.
+fn answer_by_route<U>(exchange: &mut Exchange<'_, U, Down<'_>>, fixed: &Fixed) {
+    let client = exchange.client;
+    client.listening.tally().answered(fixed.status);
+    let id = client.worker.next_id();
+    let text = route::own::whole(client, &exchange.request, fixed, (Stays::Yes, &id));
+    exchange.down.send_whole(fixed.status, &text);
+    let total = client.worker.clock.now().since(exchange.request.started);
+    client.listening.tally().took.record(total);
+    client.log(&Event::refused(&id, Some(&exchange.request), fixed.status, fixed.reason, total));
+}
+
+/// Answers a request whose head was refused.
+fn refuse_unread(client: &Client, down: &mut Down<'_>, status: u16, reason: &str) {
+    let id = down.send_own(&Own { status, reason, head_only: false, request: None });
+    client.log(&Event::refused(&id, None, status, reason, Duration::ZERO));
 }
 
 /// A request out of a stream.
 struct Taken {
     request: Request,
     asked: Asked,
+    trailers: Trailers,
 }
 
 /// Why there is none.
@@ -104,7 +159,8 @@ fn take_text(
     if let Some(line) = &mut request.line {
         line.protocol = "HTTP/2.0";
     }
-    Ok(Taken { request, asked: written.asked })
+    let trailers = if written.takes_trailers { Trailers::Wanted } else { Trailers::Unwanted };
+    Ok(Taken { request, asked: written.asked, trailers })
 }
 
 /// The client's side of an answer.
@@ -112,11 +168,37 @@ pub(crate) struct Down<'a> {
     shared: &'a Shared,
     respond: SendResponse<Bytes>,
     stream: Option<StreamSink>,
+    /// What the client's window has room for of the next piece.
+    room: Room,
 }
 
 impl Down<'_> {
     fn stream(&mut self) -> Result<&mut StreamSink, Closed> {
         self.stream.as_mut().ok_or(Closed)
+    }
+
+    /// Sends an answer of our own; its request id.
+    fn send_own(&mut self, own: &Own<'_>) -> String {
+        let client = self.shared.client();
+        let id = client.worker.next_id();
+        let tally = client.listening.tally();
+        tally.answered(own.status);
+        tally.refused(own.status);
+        let text = answer::text(own, &id, &client.listening.settings());
+        self.send_whole(own.status, text.as_bytes());
+        id
+    }
+
+    /// Sends an answer that is written out like one of HTTP/1.1.
+    fn send_whole(&mut self, status: u16, text: &[u8]) {
+        let end = text.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap_or(text.len());
+        let (head, body) = (&text[..end], text.get(end + 4..).unwrap_or_default());
+        let ending = if body.is_empty() { Ending::Last } else { Ending::More };
+        let begun = self.begin(status, Framing::Length(body.len() as u64), head, ending);
+        if begun.is_ok() && ending == Ending::More {
+            // A client that has gone needs no answer.
+            let _ = self.push(Bytes::copy_from_slice(body), Ending::Last);
+        }
     }
 
     fn reset(&mut self, reason: Reason) {
@@ -129,7 +211,9 @@ impl Down<'_> {
 
 impl Sink for Down<'_> {
     fn poll_room(&mut self, context: &mut Context<'_>, want: usize) -> Poll<Result<usize, Closed>> {
-        self.stream()?.poll_room(context, want)
+        let room = ready!(self.stream()?.poll_room(context, want))?;
+        self.room = if room < want { Room::Narrow } else { Room::Ample };
+        Poll::Ready(Ok(room))
     }
 
     fn release_room(&mut self) {
@@ -140,7 +224,8 @@ impl Sink for Down<'_> {
 
     fn push(&mut self, bytes: Bytes, ending: Ending) -> Result<(), Closed> {
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        self.shared.line.tell_guard(|guard| guard.sent(length));
+        let room = std::mem::replace(&mut self.room, Room::Ample);
+        self.shared.line.tell_guard(|guard| guard.sent(length, room));
         self.stream()?.push(bytes, ending)
     }
 
@@ -166,7 +251,15 @@ impl Answering for Down<'_> {
         self.respond.send_informational(response).map_err(|_| Closed)
     }
 
-    fn begin(&mut self, status: u16, text: &[u8], ending: Ending) -> Result<(), Closed> {
+    fn travel(&self) -> Travel {
+        Travel::Frames
+    }
+
+    fn onward(&self, _: &ResponseHead) -> Onward {
+        Onward::Stay
+    }
+
+    fn begin(&mut self, status: u16, _: Framing, text: &[u8], ending: Ending) -> Result<(), Closed> {
         let response = fields::answer(status, text).ok_or(Closed)?;
         let stream = self.respond.send_response(response, ending == Ending::Last).map_err(|_| Closed)?;
         self.stream = Some(StreamSink::new(stream));
@@ -176,9 +269,5 @@ impl Answering for Down<'_> {
 
     fn has_begun(&self) -> bool {
         self.stream.is_some()
-    }
-
-    fn cut(&mut self) {
-        self.reset(Reason::INTERNAL_ERROR);
     }
 }

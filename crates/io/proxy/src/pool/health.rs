@@ -4,13 +4,16 @@
 //! check that failed on our own side says nothing of the server.
 
 use std::{
+    future::Future as _,
     net::SocketAddr,
+    pin::{Pin, pin},
     sync::{Arc, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
 use evenkeel_balance::{Checker, Outcome, Probed, Verdict, next_check};
-use evenkeel_config::balancer::{HealthCheck, Probe, ProxyVersion};
+use evenkeel_config::balancer::{HealthCheck, Probe, Protocol, ProxyVersion};
 use evenkeel_http1::{Method, Parsed, parse_response};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -33,11 +36,19 @@ const MAX_HEAD: usize = 16 * 1024;
 #[derive(Default)]
 pub(crate) struct Checks(Vec<PoolChecks>);
 
+/// How servers are spoken with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Way {
+    /// The header that comes first.
+    announce: Option<ProxyVersion>,
+    protocol: Protocol,
+}
+
 /// The checks of one pool.
 struct PoolChecks {
     pool: Arc<PoolShared>,
     settings: HealthCheck,
-    announce: Option<ProxyVersion>,
+    way: Way,
     _tasks: JoinSet<()>,
 }
 
@@ -47,13 +58,14 @@ impl Checks {
     pub(crate) fn follow(&mut self, plan: &Plan, clock: Clock) {
         let mut before = std::mem::take(&mut self.0);
         let checks = |(settings, pool): (&evenkeel_config::balancer::Pool, &Arc<PoolShared>)| {
-            let (settings, announce) = (&settings.health_check, settings.proxy_protocol);
+            let way = Way { announce: settings.proxy_protocol, protocol: settings.protocol };
+            let settings = &settings.health_check;
             let same = |known: &PoolChecks| {
-                Arc::ptr_eq(&known.pool, pool) && known.settings == *settings && known.announce == announce
+                Arc::ptr_eq(&known.pool, pool) && known.settings == *settings && known.way == way
             };
             match before.iter().position(same) {
                 Some(at) => before.swap_remove(at),
-                None => PoolChecks::start(pool, (settings, announce), clock),
+                None => PoolChecks::start(pool, (settings, way), clock),
             }
         };
         self.0 = plan.config.pools().iter().zip(&plan.pools).map(checks).collect();
@@ -61,26 +73,17 @@ impl Checks {
 }
 
 impl PoolChecks {
-    fn start(
-        pool: &Arc<PoolShared>,
-        (settings, announce): (&HealthCheck, Option<ProxyVersion>),
-        clock: Clock,
-    ) -> Self {
+    fn start(pool: &Arc<PoolShared>, (settings, way): (&HealthCheck, Way), clock: Clock) -> Self {
         let mut tasks = JoinSet::new();
         for position in 0..pool.servers.len() {
-            tasks.spawn(check(Arc::clone(pool), position, (settings.clone(), announce), clock));
+            tasks.spawn(check(Arc::clone(pool), position, (settings.clone(), way), clock));
         }
-        Self { pool: Arc::clone(pool), settings: settings.clone(), announce, _tasks: tasks }
+        Self { pool: Arc::clone(pool), settings: settings.clone(), way, _tasks: tasks }
     }
 }
 
 /// Checks one server for ever.
-async fn check(
-    pool: Arc<PoolShared>,
-    position: usize,
-    (settings, announce): (HealthCheck, Option<ProxyVersion>),
-    clock: Clock,
-) {
+async fn check(pool: Arc<PoolShared>, position: usize, (settings, way): (HealthCheck, Way), clock: Clock) {
     let server = Arc::clone(&pool.servers[position]);
     let mut checker = server
         .checker
@@ -92,7 +95,7 @@ async fn check(
     checker.set(&settings);
     loop {
         let began = clock.now();
-        let asked = probe((&settings, announce), &pool, position);
+        let asked = probe((&settings, way), &pool, position);
         let result = tokio::time::timeout(settings.timeout, asked).await;
         let (probed, words) =
             result.unwrap_or_else(|_| (Probed::Failed, format!("no answer within {:?}", settings.timeout)));
@@ -120,11 +123,7 @@ fn tell(pool: &PoolShared, position: usize, verdict: Verdict, words: &str) {
 }
 
 /// Asks once; what came of it, for the count and in words.
-async fn probe(
-    (settings, announce): (&HealthCheck, Option<ProxyVersion>),
-    pool: &PoolShared,
-    position: usize,
-) -> (Probed, String) {
+async fn probe((settings, way): (&HealthCheck, Way), pool: &PoolShared, position: usize) -> (Probed, String) {
     let mut address = pool.servers[position].address;
     if let Some(port) = settings.port {
         address.set_port(port.get());
@@ -138,7 +137,7 @@ async fn probe(
             return unasked(&error, "no connection");
         }
     };
-    if let Some(version) = announce {
+    if let Some(version) = way.announce {
         // Servers that expect a header take no connection without one.
         let header = Announcement::of_ourselves(version);
         if let Err(error) = stream.write_all(header.bytes()).await {
@@ -146,28 +145,60 @@ async fn probe(
         }
     }
     let Some(back) = &pool.servers[position].tls else {
-        return converse(&settings.probe, stream, address).await;
+        return converse((&settings.probe, way.protocol), stream, address).await;
     };
     match back.connect(address, stream).await {
-        Ok(stream) => converse(&settings.probe, stream, address).await,
+        Ok(stream) => converse((&settings.probe, way.protocol), stream, address).await,
         Err(error) => (Probed::Failed, format!("no TLS session: {error}")),
     }
 }
 
 /// Asks over a connection.
 async fn converse(
-    probe: &Probe,
+    (probe, protocol): (&Probe, Protocol),
     stream: impl AsyncRead + AsyncWrite + Unpin,
     address: SocketAddr,
 ) -> (Probed, String) {
-    match probe {
-        Probe::Tcp | Probe::Udp { .. } => (Probed::Passed, "connection accepted".to_owned()),
-        Probe::Http { path, least, most } => match ask(stream, path, &address.to_string()).await {
-            Ok(status) if (*least..=*most).contains(&status) => (Probed::Passed, format!("status {status}")),
-            Ok(status) => (Probed::Failed, format!("status {status}, not {least} to {most}")),
-            Err(error) => (Probed::Failed, error),
-        },
+    let Probe::Http { path, least, most } = probe else {
+        return (Probed::Passed, "connection accepted".to_owned());
+    };
+    let asked = match protocol {
+        Protocol::Http1 => ask(stream, path, &address.to_string()).await,
+        Protocol::Http2 => ask_http2(stream, path, &address.to_string()).await,
+    };
+    match asked {
+        Ok(status) if (*least..=*most).contains(&status) => (Probed::Passed, format!("status {status}")),
+        Ok(status) => (Probed::Failed, format!("status {status}, not {least} to {most}")),
+        Err(error) => (Probed::Failed, error),
     }
+}
+
+/// The status that `GET path` is answered with in HTTP/2.
+async fn ask_http2(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    path: &str,
+    host: &str,
+) -> Result<u16, String> {
+    let failed = |error: h2::Error| format!("connection failed: {error}");
+    let request = http::Request::builder()
+        .uri(format!("http://{host}{path}"))
+        .header("user-agent", "evenkeel-health-check")
+        .body(())
+        .map_err(|error| format!("cannot be asked: {error}"))?;
+    let (mut requests, connection) = h2::client::handshake(stream).await.map_err(failed)?;
+    let (mut response, _) = requests.send_request(request, true).map_err(failed)?;
+    let mut connection = pin!(connection);
+    std::future::poll_fn(|context| {
+        let ended = connection.as_mut().poll(context);
+        match (Pin::new(&mut response).poll(context), ended) {
+            (Poll::Ready(answer), _) => {
+                Poll::Ready(answer.map(|answer| answer.status().as_u16()).map_err(failed))
+            }
+            (Poll::Pending, Poll::Ready(_)) => Poll::Ready(Err("closed without an answer".to_owned())),
+            (Poll::Pending, Poll::Pending) => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// A check that could not be made, by what the system said.

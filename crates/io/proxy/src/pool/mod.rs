@@ -7,6 +7,7 @@ mod datagram;
 pub(crate) mod health;
 mod hedge;
 pub(crate) mod key;
+pub(crate) mod links;
 mod succession;
 
 use std::{
@@ -21,7 +22,7 @@ use std::{
 use evenkeel_balance::{
     Failure, Key, Layout, LocalCause, Outcome, Pick, Pool, Queue, Retry, ServerIndex, Tried, Verdict,
 };
-use evenkeel_config::balancer::{self, ProxyVersion};
+use evenkeel_config::balancer::{self, Protocol, ProxyVersion};
 use evenkeel_units::Instant;
 use tokio::sync::oneshot;
 
@@ -35,6 +36,7 @@ use crate::{
     shared::{PoolShared, ServerTally},
     tls::handshake,
 };
+use links::Links;
 use succession::Successor;
 
 pub(crate) use hedge::Times;
@@ -100,10 +102,14 @@ pub(crate) struct PoolState {
     balance: RefCell<Pool>,
     seen: Cell<u64>,
     idle: Box<[RefCell<Vec<Idle>>]>,
+    /// Of servers that speak HTTP/2.
+    links: Box<[Rc<Links>]>,
     queue: RefCell<Queue<oneshot::Sender<()>>>,
     connect: Duration,
     keep_idle: Duration,
     queue_deadline: Duration,
+    /// What its servers speak.
+    pub(crate) protocol: Protocol,
     /// The Host for requests that have none.
     pub(crate) host: String,
     /// What took this pool's place in a reload.
@@ -134,10 +140,12 @@ impl PoolState {
             balance: RefCell::new(balance),
             seen: Cell::new(0),
             idle: shared.servers.iter().map(|_| RefCell::new(Vec::new())).collect(),
+            links: shared.servers.iter().map(|_| Rc::default()).collect(),
             queue: RefCell::new(Queue::new(queue, settings.limits.queue_deadline)),
             connect,
             keep_idle,
             queue_deadline: settings.limits.queue_deadline,
+            protocol: settings.protocol,
             host: shared.servers.first().map(|server| server.address.to_string()).unwrap_or_default(),
             shared,
             layout: Arc::clone(layout),
@@ -163,6 +171,12 @@ impl PoolState {
             Some(socket) => Kept::Connection(lease, Server::new(socket, true)),
             None => Kept::Place(lease),
         }
+    }
+
+    /// The scheme of what its servers are asked for.
+    pub(crate) fn scheme(&self) -> &'static str {
+        let encrypted = self.shared.servers.first().is_some_and(|server| server.tls.is_some());
+        if encrypted { "https" } else { "http" }
     }
 
     /// The most recently used connection that is still silent (last in, first out: the rest may grow old).
@@ -399,6 +413,7 @@ impl PoolState {
         if !self.is_replaced() {
             self.publish(now);
         }
+        self.tick_links(now);
         self.wake(now);
     }
 

@@ -61,6 +61,11 @@ impl PoolState {
                 }
             }
         }
+        for (links, place) in self.links.iter().zip(&places) {
+            if let Some(place) = place {
+                next.links[place.position()].adopt(links);
+            }
+        }
         *self.successor.borrow_mut() = Some(Successor { pool: Rc::clone(next), places });
         // Those who wait look again, and go on waiting at the newest.
         let mut queue = self.queue.borrow_mut();

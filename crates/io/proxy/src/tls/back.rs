@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use evenkeel_config::balancer::{PoolTls, Verify};
+use evenkeel_config::balancer::{PoolTls, Protocol, Verify};
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
     client::{
@@ -27,7 +27,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::tls::{
     files::{self, FileError, Look},
-    front,
+    front::{self, HTTP2},
     session::Side,
 };
 
@@ -41,6 +41,8 @@ pub(crate) struct Back {
     config: Arc<ClientConfig>,
     name: Option<ServerName<'static>>,
     settings: PoolTls,
+    /// What is spoken inside.
+    protocol: Protocol,
     /// The files that it was made of, as they were.
     files: Vec<(PathBuf, Look)>,
 }
@@ -50,7 +52,7 @@ impl Back {
     ///
     /// # Errors
     /// When a file is of no use.
-    pub(crate) fn new(folder: &Path, settings: &PoolTls) -> Result<Self, FileError> {
+    pub(crate) fn new(folder: &Path, settings: &PoolTls, protocol: Protocol) -> Result<Self, FileError> {
         let files = Self::files(folder, settings);
         let provider = Arc::new(front::provider());
         let setup = |error: Error| FileError::Setup(error.to_string());
@@ -78,12 +80,21 @@ impl Back {
             }
         };
         config.resumption = Resumption::in_memory_sessions(KEPT_SESSIONS);
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = match protocol {
+            Protocol::Http1 => vec![b"http/1.1".to_vec()],
+            Protocol::Http2 => vec![HTTP2.to_vec()],
+        };
         let name = settings.server_name.as_ref().map(|name| {
             ServerName::try_from(name.as_str().to_owned())
                 .map_err(|error| FileError::Setup(error.to_string()))
         });
-        Ok(Self { config: Arc::new(config), name: name.transpose()?, settings: settings.clone(), files })
+        Ok(Self {
+            config: Arc::new(config),
+            name: name.transpose()?,
+            settings: settings.clone(),
+            protocol,
+            files,
+        })
     }
 
     fn files(folder: &Path, settings: &PoolTls) -> Vec<(PathBuf, Look)> {
@@ -94,8 +105,10 @@ impl Back {
     }
 
     /// Whether making it anew by `settings` would give the same.
-    pub(crate) fn is_current(&self, settings: &PoolTls) -> bool {
-        self.settings == *settings && self.files.iter().all(|(path, seen)| files::look(path) == *seen)
+    pub(crate) fn is_current(&self, settings: &PoolTls, protocol: Protocol) -> bool {
+        self.settings == *settings
+            && self.protocol == protocol
+            && self.files.iter().all(|(path, seen)| files::look(path) == *seen)
     }
 
     /// The beginning of a session with the server at `address`.

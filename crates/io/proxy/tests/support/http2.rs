@@ -4,10 +4,14 @@
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use bytes::Bytes;
-use h2::{RecvStream, SendStream, client::SendRequest};
+use h2::{RecvStream, SendStream, client::SendRequest, server::SendResponse};
 use http::{HeaderMap, Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -252,4 +256,77 @@ impl Raw {
     pub(crate) fn goodbye(&mut self) -> Option<u32> {
         self.wait_for(GOAWAY, 0).map(|frame| frame.error())
     }
+}
+
+/// A server whose every request is handled by `handle`.
+pub(crate) fn server<R: Future<Output = ()> + Send + 'static>(
+    handle: impl Fn(Request<RecvStream>, SendResponse<Bytes>) -> R + Send + Sync + 'static,
+) -> SocketAddr {
+    server_with(h2::server::Builder::new(), Arc::default(), handle)
+}
+
+/// A server with settings of its own, that counts its connections.
+pub(crate) fn server_with<R: Future<Output = ()> + Send + 'static>(
+    builder: h2::server::Builder,
+    connections: Arc<AtomicUsize>,
+    handle: impl Fn(Request<RecvStream>, SendResponse<Bytes>) -> R + Send + Sync + 'static,
+) -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let handle = Arc::new(handle);
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            while let Ok((stream, _)) = listener.accept().await {
+                let (builder, handle, connections) =
+                    (builder.clone(), Arc::clone(&handle), Arc::clone(&connections));
+                tokio::spawn(async move {
+                    // A health check may come and go without a word.
+                    let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else { return };
+                    connections.fetch_add(1, Relaxed);
+                    while let Some(Ok((request, respond))) = connection.accept().await {
+                        tokio::spawn(handle(request, respond));
+                    }
+                });
+            }
+        });
+    });
+    address
+}
+
+/// Reads all content of a request, and its trailer fields.
+pub(crate) async fn content(mut stream: RecvStream) -> (Vec<u8>, Option<HeaderMap>) {
+    let mut body = Vec::new();
+    while let Some(Ok(piece)) = stream.data().await {
+        let _ = stream.flow_control().release_capacity(piece.len());
+        body.extend_from_slice(&piece);
+    }
+    (body, stream.trailers().await.ok().flatten())
+}
+
+/// Answers with 200 and this content.
+pub(crate) async fn answer(mut respond: SendResponse<Bytes>, body: impl Into<Bytes>) {
+    let body = body.into();
+    if let Ok(stream) = respond.send_response(Response::new(()), body.is_empty()) {
+        let _ = send(stream, body).await;
+    }
+}
+
+/// A server that speaks frames by hand, whose every connection is handled by `handle` after both sides' SETTINGS.
+pub(crate) fn raw_server(handle: impl Fn(Raw) + Send + Sync + 'static) -> SocketAddr {
+    super::server(move |mut peer| {
+        if peer.take(24) != b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" {
+            return;
+        }
+        let mut raw = Raw { stream: peer.stream, held: peer.held };
+        raw.send(&frame(SETTINGS, 0, 0, &[]));
+        raw.send(&frame(SETTINGS, 1, 0, &[]));
+        // Whoever asks waits for our SETTINGS, which an answer to its PING proves.
+        if let Some(ping) = raw.wait_for(PING, 0) {
+            raw.send(&frame(PING, 1, 0, &ping.payload));
+            handle(raw);
+        }
+    })
 }

@@ -1,0 +1,196 @@
+//! A server that speaks HTTP/2.
+//!
+//! Owns: sending it a request on a stream and reading its answer. Invariants: an answer is judged as the text that it would
+//! be in HTTP/1.1 (I9); a request that the server says it did not work on may be sent again, whatever it asks for
+//! (RFC 9113 §8.7).
+
+use std::{future::Future as _, pin::Pin, task::Poll};
+
+use evenkeel_balance::Failure;
+use evenkeel_http1::{Framing, Method, Parsed, ResponseHead, parse_response, write_response};
+use evenkeel_http2::Content as Says;
+use h2::{Reason, RecvStream, client::ResponseFuture};
+
+use crate::{
+    forward::{
+        Exchange, Failed, Progress, Served, both,
+        coded::Coded,
+        flow::{self, Answering, Closed, Ending, Source, StreamSink, StreamSource},
+        midway,
+    },
+    http1::{
+        exchange::Broken,
+        request::{ClientFault, Request},
+    },
+    http2::fields,
+    pool::links::Linked,
+    route::{self, compress::Travel},
+};
+
+/// Longest text of an answer's head: fields are spelled out, which HPACK does not count.
+const MAX_HEAD_TEXT: usize = 64 * 1024;
+
+/// Sends the request and brings the answer back.
+pub(super) async fn converse<U: Source, D: Answering>(
+    exchange: &mut Exchange<'_, U, D>,
+    linked: &Linked,
+    scheme: &'static str,
+) -> Result<Served, Failed> {
+    let Exchange { client, watch, request, up, down, trailers, .. } = exchange;
+    let progress = Progress::new(client, watch, request, up.is_some());
+    watch.rest();
+    let head = fields::request(&request.bytes, scheme, *trailers).ok_or(Failed::Broken(Broken::Raced));
+    // What passed the rules of HTTP/1.1 and could still not be said in HTTP/2 is refused as malformed.
+    let head = head.map_err(|_| Failed::Unsayable)?;
+    let mut requests = linked.requests();
+    let ready = std::future::poll_fn(|context| requests.poll_ready(context));
+    let sent = match ready.await {
+        Ok(()) => requests.send_request(head, up.is_none()),
+        Err(error) => Err(error),
+    };
+    let (response, stream) = sent.map_err(|_| {
+        linked.spend();
+        Failed::Unprocessed
+    })?;
+    let reader = Reader { progress: &progress, request };
+    if progress.uploaded.get() {
+        progress.expect_head();
+        return reader.answer(response, down, linked).await;
+    }
+    let mut sink = StreamSink::new(stream);
+    let upload = async {
+        let content = progress.content.as_deref().unwrap_or(watch);
+        match up {
+            Some(up) => {
+                let with = (content, client.worker.clock);
+                flow::pump(up, &mut sink, with, || progress.patience_up()).await.map(drop)
+            }
+            None => Ok(()),
+        }
+    };
+    both(upload, reader.answer(response, down, linked), &progress).await
+}
+
+/// Reads the answer.
+struct Reader<'a> {
+    progress: &'a Progress<'a>,
+    request: &'a Request,
+}
+
+/// What came of an answer's head.
+enum Head {
+    Interim(http::Response<()>),
+    Last(http::Response<RecvStream>),
+}
+
+impl Reader<'_> {
+    async fn answer<D: Answering>(
+        &self,
+        mut response: ResponseFuture,
+        down: &mut D,
+        linked: &Linked,
+    ) -> Result<Served, Failed> {
+        let client = self.progress.client;
+        let last = loop {
+            match self.head(&mut response, down, linked).await? {
+                Head::Interim(interim) => {
+                    let (parts, ()) = interim.into_parts();
+                    let (head, text) = self.judge(&parts, Says::Nothing)?;
+                    let mut out = Vec::new();
+                    write_response(&head, &text, evenkeel_http1::Onward::Stay, &mut out);
+                    let gone = |Closed| Failed::Broken(Broken::Client(ClientFault::Gone));
+                    down.interim(head.status, &out).map_err(gone)?;
+                }
+                Head::Last(last) => break last,
+            }
+        };
+        let (parts, stream) = last.into_parts();
+        let says = match (self.request.method, stream.is_end_stream()) {
+            (Method::Head, _) => Says::Nothing,
+            (_, true) => Says::Ended,
+            (_, false) => Says::Follows,
+        };
+        let (head, text) = self.judge(&parts, says)?;
+        if self.request.asks_again(head.status) {
+            return Err(Failed::Broken(Broken::Unwanted(head.status)));
+        }
+        let mut out = Vec::new();
+        let travel = down.travel();
+        let filter =
+            route::answer::write_head(self.request, (&head, &text), down.onward(&head), travel, &mut out);
+        // Where chunks are made by the filter nobody else makes them.
+        let made = filter.is_some() && travel == Travel::Chunks;
+        let framing = if made { Framing::UntilClose } else { head.framing };
+        let ending =
+            if stream.is_end_stream() || head.framing == Framing::None { Ending::Last } else { Ending::More };
+        down.begin(head.status, framing, &out, ending).map_err(|Closed| Failed::Broken(Broken::Unread))?;
+        let at = client.worker.clock.now();
+        self.progress.head_has_come();
+        let mut sent = out.len() as u64;
+        if ending == Ending::More {
+            let mut source = StreamSource::new(stream, u64::MAX);
+            let with = (self.progress.answer, client.worker.clock);
+            let patience = || self.progress.patience_down();
+            let moved = match filter {
+                None => flow::pump(&mut source, down, with, patience).await,
+                Some(filter) => {
+                    Box::pin(flow::pump(&mut Coded::new(&mut source, filter), down, with, patience)).await
+                }
+            };
+            sent += moved.map_err(|stopped| Failed::Broken(midway(stopped)))?;
+        } else {
+            flow::flush(down, (self.progress.answer, client.worker.clock), self.progress.patience_down())
+                .await
+                .map_err(|_| Failed::Broken(Broken::Unread))?;
+        }
+        Ok(Served { status: head.status, keep: false, sent, at })
+    }
+
+    /// Waits for the next head of the answer.
+    async fn head<D: Answering>(
+        &self,
+        response: &mut ResponseFuture,
+        down: &mut D,
+        linked: &Linked,
+    ) -> Result<Head, Failed> {
+        std::future::poll_fn(|context| {
+            if let Poll::Ready(Some(Ok(interim))) = response.poll_informational(context) {
+                return Poll::Ready(Ok(Head::Interim(interim)));
+            }
+            if let Poll::Ready(last) = Pin::new(&mut *response).poll(context) {
+                return Poll::Ready(last.map(Head::Last).map_err(|error| failure(&error, linked)));
+            }
+            if down.poll_gone(context).is_ready() {
+                return Poll::Ready(Err(Failed::Broken(Broken::Client(ClientFault::Gone))));
+            }
+            let expired = self.progress.answer.poll_expired(context);
+            expired.map(|_| Err(Failed::Broken(Broken::Server(Failure::AnswerTimeout))))
+        })
+        .await
+    }
+
+    /// The head as text, by the rules of HTTP/1.1.
+    fn judge(&self, parts: &http::response::Parts, says: Says) -> Result<(ResponseHead, Vec<u8>), Failed> {
+        let bad = Failed::Broken(Broken::Server(Failure::BadAnswer));
+        let mut text = Vec::new();
+        fields::write_answer_text(parts, says, &mut text).map_err(|_| bad)?;
+        match parse_response(&text, MAX_HEAD_TEXT, self.request.method) {
+            Ok(Parsed::Head(head)) => Ok((head, text)),
+            Ok(Parsed::Partial) | Err(_) => Err(bad),
+        }
+    }
+}
+
+/// What a failed stream means.
+fn failure(error: &h2::Error, linked: &Linked) -> Failed {
+    if error.is_go_away() && error.is_remote() {
+        // Only streams that the server did not look at end so (RFC 9113 §6.8).
+        linked.spend();
+        return Failed::Unprocessed;
+    }
+    if error.is_reset() && error.is_remote() && error.reason() == Some(Reason::REFUSED_STREAM) {
+        return Failed::Refused;
+    }
+    let failure = if error.is_library() { Failure::BadAnswer } else { Failure::Closed };
+    Failed::Broken(Broken::Server(failure))
+}
