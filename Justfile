@@ -28,6 +28,10 @@ tidy:
 bench *arguments:
     scripts/bench {{ arguments }}
 
+# Half an hour of mixed load with reloads, stops of servers and slow clients.
+soak *arguments:
+    scripts/soak {{ arguments }}
+
 # Every conformance suite, or the named ones, with the peers' scores beside ours.
 conformance *arguments:
     scripts/conformance {{ arguments }}

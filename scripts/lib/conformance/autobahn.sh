@@ -5,7 +5,7 @@
 # performance (9) and compression (12, 13) say nothing about a proxy that passes bytes on.
 set -euo pipefail
 
-readonly autobahn_version=0.8.2 autobahn_port=9001
+readonly autobahn_version=0.8.2 autobahn_port=9010
 
 prepare_autobahn() {
     need_packages mmdebstrap mount util-linux debian-archive-keyring python3

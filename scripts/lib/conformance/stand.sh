@@ -48,7 +48,8 @@ make_certificate() {
     cat "$work/site.pem" "$work/site.key" >"$work/site-and-key.pem"
 }
 
-# Starts the server behind the proxies: nginx with a small answer for every path and a file of 1 MiB.
+# Starts the server behind the proxies: nginx with a small answer for every path and a file of 1 MiB. Like an
+# application, it answers when it has the whole request: the first of its two servers reads it for the second.
 start_origin() {
     mkdir -p "$work/files"
     head -c 1048576 /dev/zero | tr '\0' x >"$work/files/large"
@@ -56,8 +57,13 @@ start_origin() {
     nginx_file origin "server {
         listen 127.0.0.1:$origin_port backlog=4096;
         root $work/files;
-        error_page 404 405 =200 /index.html;
         location = /large { }
+        location / { proxy_pass http://127.0.0.1:$((origin_port + 1)); }
+    }
+    server {
+        listen 127.0.0.1:$((origin_port + 1)) backlog=4096;
+        root $work/files;
+        error_page 404 405 =200 /index.html;
         location / { rewrite ^ /index.html break; }
     }"
     start origin "$origin_port" "$EVENKEEL_NGINX" -c "$work/origin.conf"

@@ -2,7 +2,8 @@
 //!
 //! Owns: the command line and the order of things. Leaves to the modules: what a scenario is (`scenario`), how each
 //! proxy is started (`peers`), the server behind them (`origin`), the load (`load`, `crowd`), the processes' figures
-//! (`process`, `strace`), the rounds (`rounds`) and what is made of them (`report`, `table`, `document`). Everything that
+//! (`process`, `strace`), the rounds (`rounds`), what is made of them (`report`, `table`, `document`), and the long
+//! run (`soak`). Everything that
 //! is started is ended by its pid, however the run ends.
 
 mod certificate;
@@ -15,6 +16,7 @@ mod process;
 mod report;
 mod rounds;
 mod scenario;
+mod soak;
 mod strace;
 mod table;
 mod tls;
@@ -49,6 +51,15 @@ enum What {
     Run(Run),
     /// The same for one scenario; nothing is written.
     Http(HttpRun),
+    /// Mixed load with reloads, stops of servers and slow clients; fails on an unexplained error or growing memory.
+    Soak {
+        /// The data plane to soak.
+        #[arg(long, default_value = "target/release/evenkeel-proxy")]
+        evenkeel: PathBuf,
+        /// For so long.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=1440))]
+        minutes: u64,
+    },
     /// Answers requests as fast as it can: what the proxies balance to.
     Origin {
         /// The address to listen on; port 0 lets the kernel choose. The first line printed is the address.
@@ -164,6 +175,10 @@ fn run(command: &Command) -> Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     match &command.what {
         What::Origin { listen } => runtime.block_on(origin::serve(*listen)),
+        What::Soak { evenkeel, minutes } => {
+            let length = Duration::from_secs(60 * minutes);
+            runtime.block_on(until_told_to_end(soak::run(evenkeel, length)))
+        }
         What::Crowd { target } => crowd::hold(target.address, target.connections),
         What::Load { scenario, target: Target { address, connections }, seconds } => {
             let (address, connections) = (*address, *connections);

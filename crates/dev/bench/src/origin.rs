@@ -69,6 +69,16 @@ async fn converse(mut stream: TcpStream, answers: &Answers) -> io::Result<()> {
             if buffer.starts_with(b"GET /echo ") {
                 return echo(stream, buffer[end..filled].to_vec()).await;
             }
+            if buffer.starts_with(b"POST ") {
+                let Some(length) = content_length(&buffer[..end]) else { return stream.shutdown().await };
+                let here = length.min(filled - end);
+                discard(&mut stream, length - here).await?;
+                // What was read of the content is passed over like the head below.
+                stream.write_all(&answers.small).await?;
+                buffer.copy_within(end + here..filled, 0);
+                filled -= end + here;
+                continue;
+            }
             stream.write_all(answers.to(&buffer[..end])).await?;
             if wants_close(&buffer[..end]) {
                 return stream.shutdown().await;
@@ -91,6 +101,27 @@ fn head_end(bytes: &[u8]) -> Option<usize> {
 fn wants_close(head: &[u8]) -> bool {
     const CLOSE: &[u8] = b"\r\nconnection: close\r\n";
     head.windows(CLOSE.len()).any(|window| window.eq_ignore_ascii_case(CLOSE))
+}
+
+/// The length of a request's content, in bytes; none where it is not told.
+fn content_length(head: &[u8]) -> Option<usize> {
+    const NAME: &[u8] = b"\r\ncontent-length:";
+    let at = head.windows(NAME.len()).position(|window| window.eq_ignore_ascii_case(NAME))?;
+    let value = head[at + NAME.len()..].split(|byte| *byte == b'\r').next()?;
+    std::str::from_utf8(value).ok()?.trim().parse().ok()
+}
+
+/// Reads so many bytes and forgets them.
+async fn discard(stream: &mut TcpStream, mut left: usize) -> io::Result<()> {
+    let mut piece = vec![0; 64 << 10];
+    while left > 0 {
+        let most = left.min(piece.len());
+        match stream.read(&mut piece[..most]).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            length => left -= length,
+        }
+    }
+    Ok(())
 }
 
 /// Sends every message of the load back: masked as it comes from a client, unmasked as it leaves a server.
@@ -165,6 +196,13 @@ mod tests {
     #[test]
     fn the_large_answer_has_a_body_of_1_mib() {
         assert_eq!(ask("GET /1m HTTP/1.1\r\nHost: a\r\n\r\n"), answer(1 << 20));
+    }
+
+    #[test]
+    fn content_of_a_request_is_taken_before_the_next_one() {
+        let small = answer(SMALL);
+        let request = "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nGET /GET / HTTP/1.1\r\n\r\n";
+        assert_eq!(ask(request), small.repeat(2));
     }
 
     #[test]

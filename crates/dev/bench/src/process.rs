@@ -78,16 +78,28 @@ pub(crate) struct Started {
 impl Started {
     /// Starts a command pinned to a core, its output going to a file.
     pub(crate) fn pinned(name: &str, core: usize, command: &[&str], log: &Path) -> Result<Self> {
+        let core = core.to_string();
+        Self::free(name, &[&["taskset", "--cpu-list", &core], command].concat(), log)
+            .context("pinning to a core takes taskset (package util-linux)")
+    }
+
+    /// Starts a command that may run on every core, its output going to a file.
+    pub(crate) fn free(name: &str, command: &[&str], log: &Path) -> Result<Self> {
         let log = fs::File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-        let child = Command::new("taskset")
-            .args(["--cpu-list", &core.to_string()])
-            .args(command)
+        let [program, arguments @ ..] = command else { bail!("{name} has no command") };
+        let child = Command::new(program)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .with_context(|| format!("cannot start {name} by taskset (package util-linux)"))?;
+            .with_context(|| format!("cannot start {name}"))?;
         Ok(Self { child, name: name.to_owned() })
+    }
+
+    /// Sends a signal to the process that was started.
+    pub(crate) fn signal(&self, signal: Signal) {
+        send(self.child.id(), signal);
     }
 
     /// Waits until the process accepts connections.

@@ -159,7 +159,10 @@ impl Report {
 
     /// Notes why a proxy has no figures.
     pub(crate) fn leave_out(&mut self, proxy: &str, error: &Error) {
-        self.figures(proxy).left_out = Some(format!("{error:#}"));
+        // What a program says last is what it failed for.
+        let text = format!("{error:#}");
+        let reason = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        self.figures(proxy).left_out = Some(reason.trim().to_owned());
     }
 
     /// Notes the most memory that a proxy has had.
@@ -311,8 +314,9 @@ pub(crate) mod tests {
     #[test]
     fn a_proxy_that_could_not_be_measured_has_no_ratio_and_fails_the_run() {
         let mut report = report(Scenario::Tls, &[("haproxy", 20, 0)]);
-        report.leave_out(OURS, &anyhow::anyhow!("it does not start"));
+        report.leave_out(OURS, &anyhow::anyhow!("it ended at once:\na warning\nit does not start\n"));
         assert_eq!(report.ratio(Against::Best), None);
-        assert!(report.check().unwrap_err().to_string().contains("it does not start"));
+        let said = report.check().unwrap_err().to_string();
+        assert_eq!(said, "tls: evenkeel was not measured: it does not start");
     }
 }

@@ -238,7 +238,11 @@ async fn messages(address: SocketAddr, until: Instant) -> Seen {
     seen
 }
 
-async fn upgrade(address: SocketAddr) -> io::Result<TcpStream> {
+/// Connects and upgrades.
+///
+/// # Errors
+/// When the answer is not 101.
+pub(crate) async fn upgrade(address: SocketAddr) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let request = format!(
@@ -254,7 +258,10 @@ async fn upgrade(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Sends one binary message and reads it back, unmasked as it comes from a server (RFC 6455 §5.2).
-async fn message(stream: &mut TcpStream, number: u32) -> io::Result<usize> {
+///
+/// # Errors
+/// When something else comes back.
+pub(crate) async fn message(stream: &mut TcpStream, number: u32) -> io::Result<usize> {
     const BINARY: u8 = 0x82;
     let length = u8::try_from(MESSAGE_BYTES).map_err(|_| io::ErrorKind::InvalidInput)?;
     let mut content = [b'm'; MESSAGE_BYTES];

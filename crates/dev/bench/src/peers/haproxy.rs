@@ -13,7 +13,8 @@ pub(super) fn map(setup: Setup<'_>) -> String {
 /// The text of `haproxy.cfg`, which names the file of the map.
 pub(super) fn configuration(setup: Setup<'_>, address: SocketAddr, map: &Path) -> String {
     let scenario = setup.scenario;
-    // From a quarter of its file descriptors on, HAProxy closes idle server connections: stay far below.
+    // From a quarter of its file descriptors on, HAProxy closes idle server connections: stay far below. It need not get
+    // so many descriptors (`no strict-limits`), for it only counts with them.
     let room = (8 * (2 * setup.connections + 64)).max(7 * scenario.servers()) + 2 * scenario.idle();
     // What costs it least: it does not splice answers over HTTP by itself, and small pieces are cheaper copied.
     let splice = if matches!(scenario, Scenario::Body1M) { "splice-response" } else { "splice-auto" };
@@ -28,6 +29,7 @@ pub(super) fn configuration(setup: Setup<'_>, address: SocketAddr, map: &Path) -
     let mut text = format!(
         "global
     nbthread 1
+    no strict-limits
     maxconn {room}
 
 defaults
