@@ -124,8 +124,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// The allocator asks for pages of 2 MiB, of which a data plane with few clients would use a few kilobytes each: it held
-/// 9 MiB instead of one.
+/// Where the system gives pages of 2 MiB unasked, a data plane with few clients would use a few kilobytes of each.
 fn use_small_pages() {
     if let Err(error) = set_thp_disable(true) {
         tracing::warn!(%error, "memory is taken in large pages");
