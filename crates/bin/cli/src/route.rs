@@ -191,9 +191,8 @@ fn outcome(
     source: IpAddr,
     lines: &mut Lines,
 ) {
-    let exempt = |networks: &[evenkeel_config::balancer::route::Network]| {
-        networks.iter().any(|network| network.contains(source))
-    };
+    let exempt =
+        |networks: &[evenkeel_config::Network]| networks.iter().any(|network| network.contains(source));
     if let Some(maintenance) = &route.maintenance
         && !exempt(&maintenance.exempt)
     {

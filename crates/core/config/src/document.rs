@@ -262,6 +262,32 @@ impl<'a> Field<'a> {
         self.line
     }
 
+    /// What `read` makes of each text in a list of at most `most`.
+    pub(crate) fn texts<T>(
+        &self,
+        most: usize,
+        expected: &str,
+        remedy: &'static str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let DeValue::Array(items) = self.value else {
+            self.refuse("a list in brackets", "write its items in brackets, with commas between them");
+            return None;
+        };
+        if items.len() > most {
+            let (key, count) = (self.key.clone(), items.len());
+            self.report.note(self.line, Problem::TooMany { key, count, most });
+        }
+        let item = |(index, item): (usize, &'a toml::Spanned<DeValue<'a>>)| {
+            let line = self.report.line(item.span().start);
+            let key = format!("{}[{}]", self.key, index + 1);
+            Field { report: self.report, key, line, value: item.get_ref() }.text(expected, remedy, &read)
+        };
+        // All are read before one decides, so that every error is found.
+        let values: Vec<_> = items.iter().take(most).enumerate().map(item).collect();
+        values.into_iter().collect()
+    }
+
     /// The value, when it is text.
     pub(crate) fn as_text(&self) -> Option<String> {
         self.value.as_str().map(str::to_owned)

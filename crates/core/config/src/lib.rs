@@ -15,11 +15,13 @@ pub mod balancer;
 mod document;
 mod error;
 mod kind;
+mod network;
 mod range;
 mod scalar;
 
 pub use error::{Error, Errors, MAX_ERRORS, Problem};
 pub use kind::Kind;
+pub use network::Network;
 pub use scalar::{AbsolutePath, FilePath, HostName, HttpUrl, Name, Weight};
 
 /// Longest configuration text, in bytes.

@@ -43,3 +43,28 @@ site = "http://127.0.0.1:8080/"
          a place of its own, or an update overwrites the running one"
     );
 }
+
+#[test]
+fn every_item_of_a_list_that_is_wrong_is_told() {
+    let text = r#"
+[[listener]]
+name = "web"
+bind = "0.0.0.0:8080"
+mode = "http"
+pool = "app"
+[listener.forward]
+fields = ["via", "x-forwarded", "x-real-ip"]
+trusted = ["10.0.0.1/8",
+  "10.0.0.0/33"]
+[[pool]]
+name = "app"
+policy = "round-robin"
+[[pool.server]]
+name = "app1"
+address = "10.0.0.7:80"
+"#;
+    let errors = balancer::Config::parse("balancer.toml", text).unwrap_err();
+    let told: Vec<_> = errors.as_slice().iter().map(|error| (error.line, error.to_string())).collect();
+    assert_eq!(told.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [8, 8, 9, 10], "{errors}");
+    assert!(told[2].1.contains("listener[web].forward.trusted[1] is `10.0.0.1/8`"), "{errors}");
+}

@@ -1,9 +1,15 @@
 //! Chunked content (RFC 9112 §7.1): where it ends, and which of its bytes are data.
 //!
-//! Owns: a scanner that keeps its place over any split of the input. Leaves to others: the bytes. Invariant:
-//! a bare CR or LF never passes for a line's end, so every recipient sees the same chunks.
+//! Owns: a scanner that keeps its place over any split of the input, and holds the trailer section until it is whole.
+//! Leaves to others: all other bytes. Invariants: a bare CR or LF never passes for a line's end, so every recipient
+//! sees the same chunks; what is passed on has neither extensions nor bad white space.
 
-use crate::ChunkError;
+use alloc::vec::Vec;
+
+use crate::{
+    ChunkError, Trailers,
+    value::{is_text, is_token},
+};
 
 /// Longest size line with its extensions, in bytes.
 ///
@@ -15,6 +21,15 @@ pub const MAX_CHUNK_LINE: u32 = 1024;
 /// Trailers in the wild are a checksum or a status, below 1 KiB; 8 KiB is what Apache httpd allows one field.
 pub const MAX_TRAILERS: u32 = 8 * 1024;
 
+/// Most bytes of size lines and extensions beyond what is earned by data, over the whole content.
+///
+/// Each chunk earns 20 bytes (`FREE_LINE`) and as many as it has data. So 17 chunks of a byte with the longest
+/// extension each are a burden that is refused; signed chunks of 64 KiB are not.
+pub const MAX_OVERHEAD: u64 = 16 * 1024;
+
+/// What a size line may have for nothing: a size of 8 digits, CR LF, and as much again.
+const FREE_LINE: u64 = 20;
+
 /// Most digits of a size: below 2^60, so that sums of it cannot overflow.
 const MAX_DIGITS: u8 = 15;
 
@@ -22,30 +37,23 @@ const MAX_DIGITS: u8 = 15;
 #[derive(Debug, Clone)]
 pub struct ChunkScanner {
     state: State,
+    /// The size that is being read.
+    size: u64,
     /// Bytes of the current size line, or of the trailer section.
     line: u32,
     data: u64,
+    overhead: u64,
+    trailers: Trailers,
+    /// Whole trailer lines; empty, without a heap allocation, for content that has none.
+    section: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Size {
-        value: u64,
-        digits: u8,
-    },
-    /// White space after the size, which only an extension may follow.
-    Space {
-        value: u64,
-    },
-    Extension {
-        value: u64,
-    },
-    SizeLf {
-        value: u64,
-    },
-    Data {
-        left: u64,
-    },
+    Size { digits: u8 },
+    Extension(Extension),
+    SizeLf,
+    Data { left: u64 },
     DataCr,
     DataLf,
     TrailerStart,
@@ -54,6 +62,21 @@ enum State {
     TrailerLf,
     EndLf,
     Done,
+}
+
+/// A place in a chunk extension (RFC 9112 §7.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extension {
+    /// White space before a semicolon.
+    Blank,
+    Semicolon,
+    Name,
+    AfterName,
+    Equals,
+    Token,
+    Quoted,
+    Escaped,
+    AfterQuoted,
 }
 
 /// What a scan found.
@@ -68,23 +91,43 @@ pub struct Scan {
 /// The next bytes of the input, all of one sort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece {
-    /// So many bytes of sizes, extensions, line ends and trailers.
+    /// So many bytes of sizes and line ends.
     Framing(usize),
     /// So many bytes of data.
     Data(usize),
+    /// So many bytes of extensions, which no recipient needs to know.
+    Extension(usize),
+    /// So many bytes of the trailer section, with the empty line that ends the content: in their place goes what
+    /// [`ChunkScanner::trailers`] has when the content is done.
+    Trailer(usize),
 }
 
-impl Default for ChunkScanner {
-    fn default() -> Self {
-        Self::new()
+impl Piece {
+    /// How many bytes.
+    #[must_use]
+    pub const fn length(self) -> usize {
+        match self {
+            Self::Framing(length) | Self::Data(length) | Self::Extension(length) | Self::Trailer(length) => {
+                length
+            }
+        }
     }
+}
+
+/// The sorts of framing bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    Framing,
+    Extension,
+    Trailer,
 }
 
 impl ChunkScanner {
     /// At the start of the content.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { state: State::Size { value: 0, digits: 0 }, line: 0, data: 0 }
+    pub const fn new(trailers: Trailers) -> Self {
+        let state = State::Size { digits: 0 };
+        Self { state, size: 0, line: 0, data: 0, overhead: 0, trailers, section: Vec::new() }
     }
 
     /// Whether the content has ended.
@@ -99,6 +142,12 @@ impl ChunkScanner {
         self.data
     }
 
+    /// The trailer lines that may pass, each with its CR LF, without the empty line; complete when the content is done.
+    #[must_use]
+    pub fn trailers(&self) -> &[u8] {
+        &self.section
+    }
+
     /// Takes in `input` up to the end of the content.
     ///
     /// # Errors
@@ -106,9 +155,7 @@ impl ChunkScanner {
     pub fn scan(&mut self, input: &[u8]) -> Result<Scan, ChunkError> {
         let mut taken = 0;
         while taken < input.len() && !self.is_done() {
-            taken += match self.next(&input[taken..])? {
-                Piece::Framing(length) | Piece::Data(length) => length,
-            };
+            taken += self.next(&input[taken..])?.length();
         }
         Ok(Scan { taken, done: self.is_done() })
     }
@@ -124,133 +171,172 @@ impl ChunkScanner {
             self.state = if left == 0 { State::DataCr } else { State::Data { left } };
             return Ok(Piece::Data(length));
         }
+        let sort = input.first().map_or(Sort::Framing, |&byte| self.sort(byte));
         let mut taken = 0;
         for &byte in input {
-            if matches!(self.state, State::Data { .. } | State::Done) {
+            if matches!(self.state, State::Data { .. } | State::Done) || self.sort(byte) != sort {
                 break;
             }
             self.state = self.step(byte)?;
             taken += 1;
         }
-        Ok(Piece::Framing(taken))
+        Ok(match sort {
+            Sort::Framing => Piece::Framing(taken),
+            Sort::Extension => Piece::Extension(taken),
+            Sort::Trailer => Piece::Trailer(taken),
+        })
+    }
+
+    /// Of which sort `byte` is, should it pass.
+    fn sort(&self, byte: u8) -> Sort {
+        match self.state {
+            State::Size { .. } if matches!(byte, b';' | b' ' | b'\t') => Sort::Extension,
+            State::Extension(_) if byte != b'\r' => Sort::Extension,
+            State::TrailerStart | State::EndLf if byte != b'\r' && byte != b'\n' => Sort::Trailer,
+            State::TrailerStart | State::EndLf if !self.section.is_empty() => Sort::Trailer,
+            State::TrailerName | State::TrailerValue | State::TrailerLf => Sort::Trailer,
+            State::Size { .. }
+            | State::Extension(_)
+            | State::SizeLf
+            | State::Data { .. }
+            | State::DataCr
+            | State::DataLf
+            | State::TrailerStart
+            | State::EndLf
+            | State::Done => Sort::Framing,
+        }
     }
 
     fn step(&mut self, byte: u8) -> Result<State, ChunkError> {
         self.count()?;
         match self.state {
-            State::Size { value, digits } => size(value, digits, byte),
-            State::Space { value } => match byte {
-                b' ' | b'\t' => Ok(State::Space { value }),
-                b';' => Ok(State::Extension { value }),
-                _ => Err(ChunkError::Size),
-            },
-            State::Extension { value } => match byte {
-                b'\r' => Ok(State::SizeLf { value }),
-                byte if is_text(byte) => Ok(State::Extension { value }),
-                _ => Err(ChunkError::Extension),
-            },
-            State::SizeLf { value } if byte == b'\n' => Ok(self.begin(value)),
+            State::Size { digits } => self.size(digits, byte),
+            State::Extension(at) => at.step(byte),
+            State::SizeLf if byte == b'\n' => self.begin(),
             State::DataCr if byte == b'\r' => Ok(State::DataLf),
             State::DataLf if byte == b'\n' => {
                 self.line = 0;
-                Ok(State::Size { value: 0, digits: 0 })
+                self.size = 0;
+                Ok(State::Size { digits: 0 })
             }
             State::TrailerStart
             | State::TrailerName
             | State::TrailerValue
             | State::TrailerLf
             | State::EndLf => self.trailer(byte),
-            State::SizeLf { .. } | State::DataCr | State::DataLf | State::Data { .. } | State::Done => {
+            State::SizeLf | State::DataCr | State::DataLf | State::Data { .. } | State::Done => {
                 Err(ChunkError::LineEnd)
             }
         }
     }
 
-    fn trailer(&self, byte: u8) -> Result<State, ChunkError> {
-        match (self.state, byte) {
-            (State::TrailerStart, b'\r') => Ok(State::EndLf),
-            (State::TrailerName, b':') => Ok(State::TrailerValue),
-            (State::TrailerStart | State::TrailerName, byte) if is_token(byte) => Ok(State::TrailerName),
-            (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
-            (State::TrailerValue, byte) if is_text(byte) => Ok(State::TrailerValue),
-            (State::TrailerLf, b'\n') => Ok(State::TrailerStart),
-            (State::EndLf, b'\n') => Ok(State::Done),
-            (State::TrailerLf | State::EndLf, _) => Err(ChunkError::LineEnd),
-            (_, _) => Err(ChunkError::Trailer),
+    fn size(&mut self, digits: u8, byte: u8) -> Result<State, ChunkError> {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'A'..=b'F' => byte - b'A' + 10,
+            b'\r' if digits > 0 => return Ok(State::SizeLf),
+            b';' if digits > 0 => return Ok(State::Extension(Extension::Semicolon)),
+            b' ' | b'\t' if digits > 0 => return Ok(State::Extension(Extension::Blank)),
+            _ => return Err(ChunkError::Size),
+        };
+        if digits == MAX_DIGITS {
+            return Err(ChunkError::Size);
         }
+        self.size = self.size << 4 | u64::from(digit);
+        Ok(State::Size { digits: digits + 1 })
     }
 
-    fn begin(&mut self, size: u64) -> State {
+    fn begin(&mut self) -> Result<State, ChunkError> {
+        let earned = FREE_LINE.saturating_add(self.size);
+        self.overhead = (self.overhead + u64::from(self.line)).saturating_sub(earned);
+        if self.overhead > MAX_OVERHEAD {
+            return Err(ChunkError::Overhead);
+        }
         self.line = 0;
-        self.data = self.data.saturating_add(size);
-        if size == 0 { State::TrailerStart } else { State::Data { left: size } }
+        self.data = self.data.saturating_add(self.size);
+        Ok(if self.size == 0 { State::TrailerStart } else { State::Data { left: self.size } })
+    }
+
+    fn trailer(&mut self, byte: u8) -> Result<State, ChunkError> {
+        let after = match (self.state, byte) {
+            (State::TrailerStart, b'\r') => return Ok(State::EndLf),
+            (State::EndLf, b'\n') => {
+                self.trailers.filter(&mut self.section)?;
+                return Ok(State::Done);
+            }
+            (State::TrailerName, b':') => State::TrailerValue,
+            (State::TrailerStart | State::TrailerName, byte) if is_token(byte) => State::TrailerName,
+            (State::TrailerValue, b'\r') => State::TrailerLf,
+            (State::TrailerValue, byte) if is_text(byte) => State::TrailerValue,
+            (State::TrailerLf, b'\n') => State::TrailerStart,
+            (State::TrailerLf | State::EndLf, _) => return Err(ChunkError::LineEnd),
+            (_, _) => return Err(ChunkError::Trailer),
+        };
+        self.section.push(byte);
+        Ok(after)
     }
 
     fn count(&mut self) -> Result<(), ChunkError> {
         self.line += 1;
         match self.state {
-            State::Size { .. } | State::Space { .. } | State::Extension { .. } | State::SizeLf { .. } => {
-                if self.line > MAX_CHUNK_LINE {
-                    Err(ChunkError::LineTooLong)
-                } else {
-                    Ok(())
-                }
+            State::Size { .. } | State::Extension(_) | State::SizeLf if self.line > MAX_CHUNK_LINE => {
+                Err(ChunkError::LineTooLong)
             }
             State::TrailerStart
             | State::TrailerName
             | State::TrailerValue
             | State::TrailerLf
-            | State::EndLf => {
-                if self.line > MAX_TRAILERS {
-                    Err(ChunkError::TrailersTooLong)
-                } else {
-                    Ok(())
-                }
+            | State::EndLf
+                if self.line > MAX_TRAILERS =>
+            {
+                Err(ChunkError::TrailersTooLong)
             }
-            State::Data { .. } | State::DataCr | State::DataLf | State::Done => Ok(()),
+            State::Size { .. }
+            | State::Extension(_)
+            | State::SizeLf
+            | State::TrailerStart
+            | State::TrailerName
+            | State::TrailerValue
+            | State::TrailerLf
+            | State::EndLf
+            | State::Data { .. }
+            | State::DataCr
+            | State::DataLf
+            | State::Done => Ok(()),
         }
     }
 }
 
-fn size(value: u64, digits: u8, byte: u8) -> Result<State, ChunkError> {
-    let digit = match byte {
-        b'0'..=b'9' => byte - b'0',
-        b'a'..=b'f' => byte - b'a' + 10,
-        b'A'..=b'F' => byte - b'A' + 10,
-        b'\r' if digits > 0 => return Ok(State::SizeLf { value }),
-        b';' if digits > 0 => return Ok(State::Extension { value }),
-        b' ' | b'\t' if digits > 0 => return Ok(State::Space { value }),
-        _ => return Err(ChunkError::Size),
-    };
-    if digits == MAX_DIGITS {
-        return Err(ChunkError::Size);
+impl Extension {
+    fn step(self, byte: u8) -> Result<State, ChunkError> {
+        let blank = matches!(byte, b' ' | b'\t');
+        let after = match self {
+            Self::Blank | Self::AfterName | Self::Semicolon | Self::Equals if blank => self,
+            Self::Name if blank => Self::AfterName,
+            Self::Token | Self::AfterQuoted if blank => Self::Blank,
+            // After white space only an extension may follow, not the end of the line.
+            Self::Name | Self::Token | Self::AfterQuoted if byte == b'\r' => return Ok(State::SizeLf),
+            Self::Blank | Self::Name | Self::AfterName | Self::Token | Self::AfterQuoted if byte == b';' => {
+                Self::Semicolon
+            }
+            Self::Name | Self::AfterName if byte == b'=' => Self::Equals,
+            Self::Semicolon | Self::Name if is_token(byte) => Self::Name,
+            Self::Equals if byte == b'"' => Self::Quoted,
+            Self::Equals | Self::Token if is_token(byte) => Self::Token,
+            Self::Quoted if byte == b'"' => Self::AfterQuoted,
+            Self::Quoted if byte == b'\\' => Self::Escaped,
+            Self::Quoted | Self::Escaped if is_text(byte) => Self::Quoted,
+            Self::Blank
+            | Self::Semicolon
+            | Self::Name
+            | Self::AfterName
+            | Self::Equals
+            | Self::Token
+            | Self::Quoted
+            | Self::Escaped
+            | Self::AfterQuoted => return Err(ChunkError::Extension),
+        };
+        Ok(State::Extension(after))
     }
-    Ok(State::Size { value: value << 4 | u64::from(digit), digits: digits + 1 })
-}
-
-/// Tab, visible ASCII, space and obs-text (RFC 9110 §5.5).
-const fn is_text(byte: u8) -> bool {
-    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
-}
-
-/// A byte of a token (RFC 9110 §5.6.2).
-const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        )
 }

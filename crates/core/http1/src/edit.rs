@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use crate::{RequestHead, ResponseHead, Span};
+use crate::{RequestHead, ResponseHead, Span, target::Form};
 
 /// What is changed of a head on its way.
 ///
@@ -58,6 +58,15 @@ pub(crate) fn write(bytes: &[u8], all: Span, cuts: &[Span], edits: &Edits<'_>, o
 }
 
 impl RequestHead {
+    /// What the server is asked for; without its `/` where an absolute-form target has no path (RFC 9112 §3.2.1).
+    #[must_use]
+    pub fn asked_target<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+        match self.form {
+            Form::Asterisk => b"*",
+            Form::Kept | Form::Path | Form::Query => self.target.of(bytes),
+        }
+    }
+
     /// Name and value of each field that goes on to the server; `bytes` are those that the head was parsed from.
     pub fn fields<'b>(&'b self, bytes: &'b [u8]) -> impl Iterator<Item = (&'b [u8], &'b [u8])> {
         lines(bytes, self.lines, self.cuts.as_slice()).map(name_and_value)

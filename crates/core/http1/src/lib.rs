@@ -5,7 +5,7 @@
 //! what a field means beyond framing. Invariant I9: what two recipients could frame differently is refused,
 //! so no request is ever answered from another request's bytes.
 //!
-//! Nothing here allocates except the caller's output buffer, and no input makes it panic.
+//! Nothing here allocates except the caller's output buffer and a trailer section, and no input makes it panic.
 #![no_std]
 
 extern crate alloc;
@@ -16,20 +16,27 @@ mod chunked;
 mod edit;
 mod error;
 mod fields;
+mod name;
 mod request;
 mod response;
 mod rewrite;
 mod span;
 mod target;
+mod trailers;
+mod value;
 
-pub use chunked::{ChunkScanner, MAX_CHUNK_LINE, MAX_TRAILERS, Piece, Scan};
+pub use chunked::{ChunkScanner, MAX_CHUNK_LINE, MAX_OVERHEAD, MAX_TRAILERS, Piece, Scan};
 pub use edit::Edits;
 pub use error::{ChunkError, RequestError, ResponseError};
 pub use fields::{MAX_CUTS, MAX_FIELDS};
-pub use request::{Method, RequestHead, parse_request};
+pub use request::{Method, Peer, RequestHead, RequestIds, Scheme, Trust, parse_request};
 pub use response::{ResponseHead, parse_response};
-pub use rewrite::{Hop, Onward, write_edited_request, write_edited_response, write_request, write_response};
+pub use rewrite::{
+    ForwardField, ForwardFields, Hop, Onward, Received, write_edited_request, write_edited_response,
+    write_request, write_response,
+};
 pub use span::Span;
+pub use trailers::Trailers;
 
 /// What a look at the bytes so far gave.
 #[derive(Debug, Clone, PartialEq, Eq)]

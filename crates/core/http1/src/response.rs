@@ -2,11 +2,15 @@
 
 use core::mem::MaybeUninit;
 
-use crate::fields::{self, Coding, Cuts, Facts, FieldError, From, MAX_FIELDS};
-use crate::{Framing, Method, Parsed, ResponseError, Span, Version};
+use crate::{
+    Framing, Method, Parsed, ResponseError, Span, Trailers, Version,
+    fields::{self, Cuts, Facts, FieldError, MAX_FIELDS, Sender},
+    value::Coding,
+};
 
 /// The head of an answer, as offsets into the bytes that it was parsed from.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, no state")]
 pub struct ResponseHead {
     /// How many bytes it has, with its empty line; the content begins there.
     pub length: usize,
@@ -18,8 +22,14 @@ pub struct ResponseHead {
     pub keep_alive: bool,
     /// Where the content ends, by the answer and the method of its request.
     pub framing: Framing,
+    /// What becomes of its trailer fields.
+    pub trailers: Trailers,
     /// Whether it names the protocol that it switches to, a WebSocket.
     pub upgrade: bool,
+    /// Whether it has a Transfer-Encoding, which HTTP/1.0 does not know (RFC 9112 §6.1), even if it has no content.
+    pub has_coding: bool,
+    pub(crate) upgrade_wanted: bool,
+    pub(crate) date: bool,
     pub(crate) lines: Span,
     pub(crate) cuts: Cuts,
 }
@@ -70,7 +80,7 @@ fn head(
     if !(100..600).contains(&status) || !bytes.starts_with(b"HTTP/") {
         return Err(ResponseError::StatusLine);
     }
-    let facts = fields::read(bytes, response.headers, From::Server).map_err(field_error)?;
+    let facts = fields::read(bytes, response.headers, Sender::Server { status }).map_err(field_error)?;
     let version = if version == 0 { Version::Http10 } else { Version::Http11 };
     let framing = framing(version, &facts, status, method)?;
     let persistent = !facts.close && (version == Version::Http11 || facts.keep_alive);
@@ -80,7 +90,11 @@ fn head(
         version,
         keep_alive: persistent && framing != Framing::UntilClose,
         framing,
+        trailers: if facts.names_fields { Trailers::Dropped } else { Trailers::OfAnswer },
         upgrade: facts.upgrade,
+        has_coding: facts.transfer_encoding.is_some(),
+        upgrade_wanted: facts.upgrade_wanted,
+        date: facts.date,
         lines: facts.lines,
         cuts: facts.cuts,
     })
@@ -91,7 +105,9 @@ fn framing(version: Version, facts: &Facts, status: u16, method: Method) -> Resu
     let coding = match (facts.transfer_encoding, version) {
         (None, _) => None,
         (Some(Coding::Chunked), Version::Http11) => Some(Framing::Chunked),
-        (Some(Coding::Other), _) | (Some(_), Version::Http10) => return Err(ResponseError::TransferEncoding),
+        (Some(Coding::BelowChunked | Coding::NotFramed), _) | (Some(_), Version::Http10) => {
+            return Err(ResponseError::TransferEncoding);
+        }
     };
     if method == Method::Head || matches!(status, 100..200 | 204 | 304) {
         return Ok(Framing::None);
@@ -105,9 +121,13 @@ fn field_error(error: FieldError) -> ResponseError {
         FieldError::LineEnd => ResponseError::LineEnd,
         FieldError::ContentLength => ResponseError::ContentLength,
         FieldError::TransferEncoding => ResponseError::TransferEncoding,
+        FieldError::Disguise => ResponseError::Disguise,
         FieldError::Connection => ResponseError::Connection,
         FieldError::TooMany => ResponseError::HeadTooLong,
-        // Host means nothing in an answer and is not looked at there.
-        FieldError::HostRepeated => ResponseError::Field,
+        // These mean nothing in an answer and are not looked at there.
+        FieldError::HostRepeated
+        | FieldError::ContentTypeRepeated
+        | FieldError::Expectation
+        | FieldError::MaxForwards => ResponseError::Field,
     }
 }

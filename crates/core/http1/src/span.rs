@@ -21,7 +21,7 @@ impl Span {
 
     /// Where `part` lies in `whole`, of which it must be a slice.
     pub(crate) fn within(whole: &[u8], part: &[u8]) -> Self {
-        let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+        let start = offset(whole, part);
         Self::new(start, start + part.len())
     }
 
@@ -45,4 +45,9 @@ impl Span {
     pub fn of(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.start()..self.end()]
     }
+}
+
+/// Where `part` begins in `whole`, of which it must be a slice.
+pub(crate) fn offset(whole: &[u8], part: &[u8]) -> usize {
+    part.as_ptr() as usize - whole.as_ptr() as usize
 }

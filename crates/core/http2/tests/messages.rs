@@ -1,7 +1,7 @@
 //! Messages between HTTP/2 and the text of HTTP/1.1: what passes, and that nothing can be smuggled in it (I9).
 #![allow(clippy::unwrap_used, reason = "these are tests; what fails here names itself")]
 
-use evenkeel_http1::{Parsed, parse_request};
+use evenkeel_http1::{Parsed, Peer, parse_request};
 use evenkeel_http2::{
     Asked, Body, Content, Lines, MessageError, Pseudo, Written, write_answer, write_request, write_trailers,
 };
@@ -207,7 +207,7 @@ proptest! {
         prop_assert_eq!(out.windows(4).position(|four| four == b"\r\n\r\n"), Some(out.len() - 4));
         prop_assert_eq!(out.iter().filter(|&&b| b == b'\n').count(), out.windows(2).filter(|two| two == b"\r\n").count());
         // What the strict rules of HTTP/1.1 make of it is the whole of it, or a refusal.
-        if let Ok(Parsed::Head(head)) = parse_request(&out, 1 << 20) {
+        if let Ok(Parsed::Head(head)) = parse_request(&out, 1 << 20, Peer::STRANGER) {
             prop_assert_eq!(head.length, out.len());
             prop_assert_eq!(head.method_name.of(&out), &method[..]);
         }

@@ -1,4 +1,5 @@
-//! The rules that every invariant of ARCHITECTURE.md and every threat of SECURITY.md names tests that exist.
+//! The rules that every invariant of ARCHITECTURE.md, every threat of SECURITY.md and every rule of HTTP/1.1 in
+//! `docs/conformance-http1.md` names tests that exist.
 //!
 //! Owns: reading these tables and finding the tests that they name. Leaves to readers: whether a test really holds what
 //! it is named for. A missing row, a row without a test and a test that is gone all break the rules.
@@ -47,6 +48,23 @@ pub fn threats_are_met_by_tests(tree: &Tree) -> Vec<Violation> {
     }
     let tests = tests(tree);
     rows.into_iter().flat_map(|(index, row)| judge(PATH, "the threat", index, row, &tests)).collect()
+}
+
+/// Each row of the tables of HTTP/1.1's rules names tests, and each named test exists.
+#[must_use]
+pub fn rules_of_http1_are_shown_by_tests(tree: &Tree) -> Vec<Violation> {
+    const PATH: &str = "docs/conformance-http1.md";
+    let Some(file) = tree.file(PATH) else {
+        return vec![Violation::in_file(PATH, "is missing: list the rules of HTTP/1.1 and their tests")];
+    };
+    let is_rule =
+        |line: &str| line.starts_with('|') && !line.starts_with("| section |") && !line.starts_with("|--");
+    let rows: Vec<_> = file.text.lines().enumerate().filter(|(_, line)| is_rule(line)).collect();
+    if rows.is_empty() {
+        return vec![Violation::in_file(PATH, "has no table of rules")];
+    }
+    let tests = tests(tree);
+    rows.into_iter().flat_map(|(index, row)| judge(PATH, "the rule", index, row, &tests)).collect()
 }
 
 fn judge(path: &str, name: &str, index: usize, row: &str, tests: &BTreeSet<String>) -> Vec<Violation> {
@@ -132,6 +150,17 @@ mod tests {
         };
         assert_eq!(found("| a | b |\n|---|---|\n| c | `held`, `slow` |\n"), 0);
         assert_eq!(found("| a | b |\n|---|---|\n| c | `held` |\n| d | trust us |\n| e | `gone` |\n"), 2);
+        assert_eq!(found("no table\n"), 1);
+    }
+
+    #[test]
+    fn a_rule_of_http1_without_an_existing_test_is_found() {
+        let found = |table: &str| {
+            messages(&rules_of_http1_are_shown_by_tests(&tree("docs/conformance-http1.md", table))).len()
+        };
+        let head = "| section | rule | shown by |\n|---|---|---|\n";
+        assert_eq!(found(&format!("{head}| 1 | a | `held`, `later` |\n")), 0);
+        assert_eq!(found(&format!("{head}| 1 | a | `held`, `gone` |\n\n{head}| 2 | b | nobody |\n")), 2);
         assert_eq!(found("no table\n"), 1);
     }
 }

@@ -119,6 +119,11 @@ fn every_threat_is_met_by_a_test() {
 }
 
 #[test]
+fn every_rule_of_http1_is_shown_by_a_test() {
+    assert_none(&invariants::rules_of_http1_are_shown_by_tests(&tree()));
+}
+
+#[test]
 fn no_file_is_named_by_a_word_that_says_nothing() {
     assert_none(&names::empty_words(&tree()));
 }

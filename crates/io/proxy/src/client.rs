@@ -8,6 +8,8 @@ use std::{
     rc::Rc,
 };
 
+use evenkeel_http1::{Peer, Scheme};
+
 use crate::{
     access_log::{self, Whom},
     http1::request::Request,
@@ -24,8 +26,12 @@ pub(crate) struct Client {
     pub(crate) socket: Socket,
     pub(crate) watch: Rc<Watch>,
     from: SocketAddr,
+    /// Who really connected, which is not who it stands for.
+    speaker: IpAddr,
     /// The client's address without its port, for the server.
     pub(crate) address: Box<str>,
+    /// How it is connected.
+    pub(crate) scheme: Scheme,
     /// What came and is not used yet: part of a head, or pipelined requests.
     pub(crate) carry: Vec<u8>,
 }
@@ -41,7 +47,18 @@ impl Client {
         let watch = worker.sweep.watch();
         listening.opened();
         let address = from.ip().to_canonical().to_string().into();
-        Self { worker, listening, socket: Socket::accepted(stream), watch, from, address, carry: Vec::new() }
+        let scheme = if listening.settings().tls.is_some() { Scheme::Https } else { Scheme::Http };
+        Self {
+            worker,
+            listening,
+            socket: Socket::accepted(stream),
+            watch,
+            from,
+            speaker: from.ip(),
+            address,
+            scheme,
+            carry: Vec::new(),
+        }
     }
 
     /// The same client without what only a request needs.
@@ -78,6 +95,19 @@ impl Client {
     pub(crate) fn head_limit(&self) -> usize {
         let limit = self.listening.settings().limits.request_head_bytes.0;
         usize::try_from(limit).unwrap_or(usize::MAX).min(SCRATCH_BYTES - 1)
+    }
+
+    /// What is believed of what it says of others: the word is that of who connected, whomever it stands for.
+    pub(crate) fn peer(&self) -> Peer {
+        self.listening.settings().forward.peer(self.speaker)
+    }
+
+    /// Keeps the beginning of a request that is refused, by which the answer is made out.
+    pub(crate) fn keep_refused(&mut self, bytes: &[u8]) {
+        /// An empty line, HEAD and a space.
+        const ENOUGH: usize = 8;
+        self.carry.clear();
+        self.carry.extend_from_slice(&bytes[..bytes.len().min(ENOUGH)]);
     }
 
     /// Writes to the access log, when there is one.

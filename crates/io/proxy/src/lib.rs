@@ -11,6 +11,7 @@ mod acme;
 mod admin;
 mod client;
 mod clock;
+mod date;
 mod forward;
 mod http1;
 mod http2;

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use crate::{
     access_log::AccessLog,
     acme::challenges::Challenges,
+    http1::forward::Forwarding,
     pool::PoolState,
     route::{Routes, errors::ErrorPages},
     shared::{ListenerShared, ListenerTally},
@@ -43,6 +44,7 @@ pub(crate) struct Settings {
     pub(crate) errors: Arc<ErrorPages>,
     /// `None` when every request goes to the pool as it is.
     pub(crate) routes: Option<Routes>,
+    pub(crate) forward: Arc<Forwarding>,
 }
 
 /// A listener as one worker sees it.

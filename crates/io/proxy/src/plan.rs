@@ -20,6 +20,7 @@ use crate::{
     accept,
     access_log::AccessLog,
     acme::challenges::Challenges,
+    http1::forward::Forwarding,
     route::plan::{PlannedRoutes, RouteError},
     shared::{ListenerShared, PoolShared, ServerShared},
     tls::{
@@ -141,6 +142,7 @@ pub(crate) struct PlannedListener {
     pub(crate) tls: Option<Arc<Front>>,
     pub(crate) udp: Option<Udp>,
     pub(crate) proxy_protocol: Option<Arc<ProxyProtocol>>,
+    pub(crate) forward: Arc<Forwarding>,
     /// Where the configuration wants it, maybe with port 0.
     bind: SocketAddr,
     /// One for each worker, when the listener is new.
@@ -313,6 +315,7 @@ fn plan_listener(
         tls,
         udp: listener.udp,
         proxy_protocol: listener.proxy_protocol.clone().map(Arc::new),
+        forward: Arc::new(Forwarding::of(&listener.forward)),
         bind: listener.bind,
         sockets: Mutex::new(sockets.into_iter().map(Some).collect()),
     })

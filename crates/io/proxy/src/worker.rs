@@ -24,6 +24,7 @@ use crate::{
     accept,
     client::Client,
     clock::Clock,
+    date::{self, DateText},
     http1,
     listening::{Listening, Settings},
     lot::{Lot, Wait},
@@ -68,6 +69,9 @@ pub(crate) struct Worker {
     count: NonZeroUsize,
     seed: u64,
     ids: Cell<u64>,
+    /// The name by which Via tells of this process.
+    via: Box<str>,
+    date: Cell<DateText>,
     pipes: RefCell<Vec<Pipe>>,
     listeners: RefCell<Vec<Rc<Listening>>>,
     /// Also those of earlier plans, while a request is under way there.
@@ -117,6 +121,9 @@ impl Worker {
             count,
             seed,
             ids: Cell::new(0),
+            // Unlike that of any other process that a request may meet, or a chain would look like a circle.
+            via: format!("evenkeel-{:08x}", seed & 0xffff_ffff).into(),
+            date: Cell::new(date::now()),
             pipes: RefCell::default(),
             listeners: RefCell::default(),
             pools: RefCell::default(),
@@ -166,6 +173,7 @@ impl Worker {
                 let now = self.clock.now();
                 self.sweep.walk(now);
                 self.lot.walk(now, rouse);
+                self.date.set(date::now());
             }
             self.tick(self.clock.now());
         }
@@ -234,6 +242,7 @@ impl Worker {
             access_log: plan.access_log.clone(),
             errors: plan.routes.errors(),
             routes,
+            forward: Arc::clone(&planned.forward),
         };
         let known = self.listeners.borrow();
         if let Some(known) = known.iter().find(|known| Arc::ptr_eq(&known.shared, &planned.shared)) {
@@ -276,6 +285,16 @@ impl Worker {
                 "closed what did not finish in time"
             );
         }
+    }
+
+    /// The name by which Via tells of this process.
+    pub(crate) fn via(&self) -> &str {
+        &self.via
+    }
+
+    /// The date, at most a sweep old.
+    pub(crate) fn date(&self) -> DateText {
+        self.date.get()
     }
 
     /// A new request id: unlike all others of this process, and most likely of all others.

@@ -66,6 +66,31 @@ fn the_client_of_the_header_is_the_one_that_servers_are_told_of() {
 }
 
 #[test]
+fn the_word_on_others_is_taken_from_who_connects_and_not_from_whom_it_names() {
+    for (trusted, told) in [
+        ("127.0.0.0/8", "10.1.1.1 and then 192.0.2.7"),
+        // Whoever a header may name is nobody to be trusted.
+        ("192.0.2.0/24", "192.0.2.7"),
+    ] {
+        let server = answering(|head, _| {
+            let lines = head.lines().filter_map(|line| line.split_once(": "));
+            let chain = lines.filter(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-for"));
+            ok(chain.map(|(_, value)| value).collect::<Vec<_>>().join(" and then ").as_bytes())
+        });
+        let told_of = "proxy_protocol = \"required\"\nproxy_trusted = [\"127.0.0.0/8\"]\n";
+        let forward = format!("[listener.forward]\ntrusted = [\"{trusted}\"]\n");
+        let text = config("http", &[server], "", "");
+        let text = text.replace("pool = \"app\"\n", &format!("pool = \"app\"\n{told_of}{forward}"));
+        let plane = Plane::start(&text, 1);
+        let mut client = plane.client();
+        client.send(b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 443\r\n");
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 10.1.1.1\r\n\r\n");
+        let answer = client.answer(false).unwrap();
+        assert_eq!(String::from_utf8(answer.body).unwrap(), told, "trusting {trusted}");
+    }
+}
+
+#[test]
 fn connections_without_a_good_header_are_refused_and_counted() {
     let rest = "[deadlines]\nproxy_header = \"200ms\"\n";
     let plane = behind("http", &[telling()], "", rest, "127.0.0.0/8");
@@ -95,7 +120,11 @@ fn connections_without_a_good_header_are_refused_and_counted() {
 fn a_header_from_outside_of_the_trusted_networks_is_not_even_read() {
     let plane = behind("http", &[telling()], "", "", "10.0.0.0/8");
     let mut client = plane.client();
-    client.send(b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 443\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    // The connection may be cut before or after this is written.
+    let _ = client
+        .0
+        .stream
+        .write_all(b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 443\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(!matches!(client.0.stream.read(&mut [0; 1]), Ok(1..)));
     assert_eq!(refused(&plane, "untrusted"), 1);
 }

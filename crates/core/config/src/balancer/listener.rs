@@ -6,7 +6,8 @@ use alloc::{borrow::ToOwned as _, string::String, vec::Vec};
 use core::net::SocketAddr;
 
 use super::{
-    Claims, ListenerTls, PoolIndex, ProxyProtocol, SniRule, Udp, UnknownName, listen_address,
+    Claims, Forward, ListenerTls, PoolIndex, ProxyProtocol, SniRule, Udp, UnknownName, forward,
+    listen_address,
     pool::PoolDraft,
     proxy_protocol, ranges,
     sni::{self, SniDraft},
@@ -43,6 +44,8 @@ pub struct Listener {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// What it keeps of its clients in mode `udp`; else `None`.
     pub udp: Option<Udp>,
+    /// What servers are told of its clients; means nothing in mode `tcp`.
+    pub forward: Forward,
 }
 
 /// The place of a listener in its configuration.
@@ -106,6 +109,7 @@ const LISTENER_KEYS: &[&str] = &[
     "udp",
     "proxy_protocol",
     "proxy_trusted",
+    "forward",
 ];
 
 /// A listener whose pool is not resolved yet.
@@ -120,6 +124,7 @@ pub(super) struct ListenerDraft<'a> {
     sni_otherwise: Option<UnknownName>,
     udp: Option<Option<Udp>>,
     proxy_protocol: Option<Option<ProxyProtocol>>,
+    forward: Option<Forward>,
 }
 
 pub(super) fn listeners<'a>(top: &Section<'a>, admin: Option<(SocketAddr, usize)>) -> Vec<ListenerDraft<'a>> {
@@ -139,7 +144,8 @@ pub(super) fn listeners<'a>(top: &Section<'a>, admin: Option<(SocketAddr, usize)
         let (sni, sni_otherwise) = (sni::rules(&section, mode), sni::otherwise(&section));
         let proxy_protocol = proxy_protocol::listener(&section, mode);
         let udp = udp(&section, mode);
-        ListenerDraft { name, bind, mode, http2, pool, tls, sni, sni_otherwise, udp, proxy_protocol }
+        let forward = forward::forward(&section);
+        ListenerDraft { name, bind, mode, http2, pool, tls, sni, sni_otherwise, udp, proxy_protocol, forward }
     };
     sections.into_iter().map(draft).collect()
 }
@@ -216,6 +222,7 @@ pub(super) fn resolve(drafts: Vec<ListenerDraft<'_>>, pools: &[PoolDraft]) -> Op
             sni_otherwise: draft.sni_otherwise?,
             udp: draft.udp?,
             proxy_protocol: draft.proxy_protocol?,
+            forward: draft.forward?,
         })
     });
     let resolved: Vec<_> = resolved.collect();

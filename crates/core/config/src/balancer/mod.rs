@@ -7,6 +7,7 @@
 
 mod acme;
 mod check;
+mod forward;
 mod hedge;
 mod limits;
 mod listener;
@@ -35,6 +36,7 @@ use route::{ErrorPage, Route, Routing};
 
 pub use acme::{Acme, Challenge};
 pub use check::{Expected, HealthCheck, Probe};
+pub use forward::{Forward, ForwardField};
 pub use hedge::{Hedge, HedgeAfter};
 pub use limits::{Deadlines, Limits};
 pub use listener::{Http2, Listener, ListenerIndex, Mode};

@@ -5,10 +5,8 @@
 
 use alloc::vec::Vec;
 
-use super::{
-    Mode,
-    route::{Network, networks},
-};
+use super::{Mode, route::networks};
+use crate::Network;
 use crate::document::Section;
 
 /// Clients of a listener come through another proxy, which says who they are.

@@ -8,6 +8,7 @@ use core::{
     time::Duration,
 };
 
+use super::ForwardField;
 use crate::range::{Count, Span, hours, mins, ms, secs};
 
 /// Most listeners: each costs a socket on each worker; a site has two or three.
@@ -193,3 +194,14 @@ pub(super) const HEDGE_LEAST: Duration = ms(1);
 
 /// Who has waited a minute has gone.
 pub(super) const HEDGE_MOST: Duration = mins(1);
+
+/// What servers are told unless the file says otherwise: what HAProxy's and nginx's users configure by hand, and Via,
+/// which a gateway must send (RFC 9110 §7.6.3).
+pub(super) const FORWARD_FIELDS: [ForwardField; 3] =
+    [ForwardField::XForwardedFor, ForwardField::XForwardedProto, ForwardField::Via];
+
+/// Each field once.
+pub(super) const MAX_FORWARD_FIELDS: usize = 6;
+
+/// Networks that are trusted: the largest content delivery networks publish some 20 of IPv4 and as many of IPv6.
+pub(super) const MAX_TRUSTED: usize = 256;

@@ -186,7 +186,7 @@ impl Reader<'_> {
                 held.clear();
                 return self.begin(&head, bytes, down, output);
             }
-            write_response(&head, bytes, Onward::Stay, output);
+            write_response(&head, bytes, Onward::Stay, &self.progress.client.worker.date(), output);
             down.interim(head.status, output).map_err(|Closed| Broken::Client(ClientFault::Gone))?;
             bytes = &bytes[head.length..];
         }
@@ -204,7 +204,7 @@ impl Reader<'_> {
         let rest = &bytes[head.length..];
         match (self.asked, head.status) {
             (Asked::WebSocket, 101) if head.upgrade => {
-                websocket::write_accepted(head, bytes, out);
+                websocket::write_accepted(head, bytes, &self.progress.client.worker.date(), out);
                 down.begin(200, Framing::UntilClose, out, Ending::More).map_err(gone)?;
                 if !rest.is_empty() {
                     down.push(Bytes::copy_from_slice(rest), Ending::More).map_err(gone)?;
@@ -222,9 +222,10 @@ impl Reader<'_> {
         if self.request.asks_again(head.status) {
             return Err(Broken::Unwanted(head.status));
         }
-        let mut filter =
-            route::answer::write_head(self.request, (head, bytes), down.onward(head), Travel::Frames, out);
-        let mut content = Content::of(head.framing);
+        let date = self.progress.client.worker.date();
+        let (onward, travel) = (down.onward(head), (Travel::Frames, &date));
+        let mut filter = route::answer::write_head(self.request, (head, bytes), onward, travel, out);
+        let mut content = Content::of(head.framing, head.trailers);
         let mut plain = Vec::new();
         let taken = content.take_plain(rest, &mut plain).map_err(|_| Broken::Server(Failure::BadAnswer))?;
         let keep = head.keep_alive && taken == rest.len();

@@ -97,7 +97,13 @@ impl Reader<'_> {
                     let (parts, ()) = interim.into_parts();
                     let (head, text) = self.judge(&parts, Says::Nothing)?;
                     let mut out = Vec::new();
-                    write_response(&head, &text, evenkeel_http1::Onward::Stay, &mut out);
+                    write_response(
+                        &head,
+                        &text,
+                        evenkeel_http1::Onward::Stay,
+                        &client.worker.date(),
+                        &mut out,
+                    );
                     let gone = |Closed| Failed::Broken(Broken::Client(ClientFault::Gone));
                     down.interim(head.status, &out).map_err(gone)?;
                 }
@@ -116,8 +122,9 @@ impl Reader<'_> {
         }
         let mut out = Vec::new();
         let travel = down.travel();
+        let (onward, date) = (down.onward(&head), client.worker.date());
         let filter =
-            route::answer::write_head(self.request, (&head, &text), down.onward(&head), travel, &mut out);
+            route::answer::write_head(self.request, (&head, &text), onward, (travel, &date), &mut out);
         // Where chunks are made by the filter nobody else makes them.
         let made = filter.is_some() && travel == Travel::Chunks;
         let framing = if made { Framing::UntilClose } else { head.framing };

@@ -295,7 +295,7 @@ fn finish<U, D>(exchange: &Exchange<'_, U, D>, served: &Served, servant: Servant
     tally.took.record(now.since(exchange.request.started));
     if exchange.request.line.is_some() {
         client.log(&access_log::Event {
-            id: &client.worker.next_id(),
+            id: &exchange.request.name(&client.worker),
             request: Some(&exchange.request),
             status: Some(served.status),
             sent_bytes: served.sent,

@@ -78,7 +78,8 @@ impl<'a> SocketSource<'a> {
             }
             (taken, &plain[..])
         } else {
-            let taken = self.content.take(bytes).map_err(Fault::Malformed)?;
+            // Nothing is edited in content that is no chunks.
+            let taken = self.content.take(bytes, plain).map_err(Fault::Malformed)?.taken;
             (taken, &bytes[..taken])
         };
         self.surplus.extend_from_slice(&bytes[taken..]);

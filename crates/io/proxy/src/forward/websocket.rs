@@ -5,7 +5,7 @@
 
 use evenkeel_http1::{Onward, ResponseHead, write_response};
 
-use crate::worker::Worker;
+use crate::{date::DateText, worker::Worker};
 
 /// Bytes of Sec-WebSocket-Key: 16 in base64 (RFC 6455 §4.1).
 pub(crate) const KEY_BYTES: usize = 24;
@@ -29,9 +29,9 @@ pub(crate) fn key(worker: &Worker) -> [u8; KEY_BYTES] {
 }
 
 /// Writes the head of the answer that tells the client that its tunnel stands.
-pub(super) fn write_accepted(head: &ResponseHead, bytes: &[u8], out: &mut Vec<u8>) {
+pub(super) fn write_accepted(head: &ResponseHead, bytes: &[u8], date: &DateText, out: &mut Vec<u8>) {
     let mut text = Vec::new();
-    write_response(head, bytes, Onward::Stay, &mut text);
+    write_response(head, bytes, Onward::Stay, date, &mut text);
     for line in text.split_inclusive(|&byte| byte == b'\n') {
         // Only the key of HTTP/1.1 is answered with it (RFC 8441 §5.1).
         if !line.get(..21).is_some_and(|name| name.eq_ignore_ascii_case(b"sec-websocket-accept:")) {

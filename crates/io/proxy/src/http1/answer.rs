@@ -9,6 +9,7 @@ use evenkeel_units::Instant;
 
 use crate::{
     client::Client,
+    date::DateText,
     http1::request::Request,
     listening::Settings,
     net::{scratch, socket::Read, sweep::Phase},
@@ -33,13 +34,13 @@ pub(crate) struct Own<'a> {
     pub(crate) request: Option<&'a Request>,
 }
 
-/// Sends an answer of our own and lets the client read it before the connection closes; its request id.
+/// Sends an answer of our own and lets the client read it before the connection closes; the request's id.
 pub(crate) async fn send(client: &Client, own: Own<'_>) -> String {
-    let id = client.worker.next_id();
+    let id = own.request.map_or_else(|| client.worker.next_id(), |request| request.name(&client.worker));
     let tally = client.listening.tally();
     tally.answered(own.status);
     tally.refused(own.status);
-    let text = text(&own, &id, &client.listening.settings());
+    let text = text(&own, &id, &client.worker.date(), &client.listening.settings());
     let watch = &client.watch;
     watch.set(Phase::Busy, client.worker.clock.now() + LINGER);
     let mut rest = text.as_bytes();
@@ -70,13 +71,14 @@ pub(crate) async fn linger(client: &Client) {
 }
 
 /// The whole text of an answer of our own.
-pub(crate) fn text(own: &Own<'_>, id: &str, settings: &Settings) -> String {
+pub(crate) fn text(own: &Own<'_>, id: &str, date: &DateText, settings: &Settings) -> String {
     let phrase = phrase(own.status);
+    let date = std::str::from_utf8(date).expect("a date is ASCII");
     let pages = errors::pages(settings, own.request);
     let (kind, body) = errors::body(pages, errors::form(own.request), (own.status, own.reason, id));
     let retry = if own.status == 503 { "Retry-After: 1\r\n" } else { "" };
     format!(
-        "HTTP/1.1 {} {phrase}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
+        "HTTP/1.1 {} {phrase}\r\nDate: {date}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
          Cache-Control: no-store\r\nX-Request-Id: {id}\r\n{retry}Connection: close\r\n\r\n{}",
         own.status,
         body.len(),
@@ -105,6 +107,8 @@ pub(crate) const fn phrase(status: u16) -> &'static str {
         410 => "Gone",
         413 => "Content Too Large",
         414 => "URI Too Long",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
@@ -113,6 +117,7 @@ pub(crate) const fn phrase(status: u16) -> &'static str {
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
+        508 => "Loop Detected",
         _ => "Error",
     }
 }

@@ -1,6 +1,6 @@
 //! How much of a message's content is still to come, in either direction.
 
-use evenkeel_http1::{ChunkError, ChunkScanner, Framing, Piece};
+use evenkeel_http1::{ChunkError, ChunkScanner, Framing, Piece, Trailers};
 
 /// Content that is still to come.
 #[derive(Debug)]
@@ -15,13 +15,22 @@ pub(crate) enum Content {
     UntilClose,
 }
 
+/// What was taken of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// So many bytes belong to the content.
+    pub(crate) taken: usize,
+    /// So many of them, from the first, go on as they are.
+    pub(crate) kept: usize,
+}
+
 impl Content {
     /// The whole content of a message.
-    pub(crate) fn of(framing: Framing) -> Self {
+    pub(crate) fn of(framing: Framing, trailers: Trailers) -> Self {
         match framing {
             Framing::None | Framing::Length(0) => Self::Done,
             Framing::Length(length) => Self::Length(length),
-            Framing::Chunked => Self::Chunked(Box::new(ChunkScanner::new())),
+            Framing::Chunked => Self::Chunked(Box::new(ChunkScanner::new(trailers))),
             Framing::UntilClose => Self::UntilClose,
         }
     }
@@ -30,42 +39,76 @@ impl Content {
         matches!(self, Self::Done)
     }
 
-    /// Takes from `input` what belongs to the content; its number of bytes.
-    pub(crate) fn take(&mut self, input: &[u8]) -> Result<usize, ChunkError> {
+    /// Takes from `input` what belongs to the content. What goes on is the beginning of the input, copied nowhere, and
+    /// behind it what is appended to `edited`, where an extension or a trailer section had to be left out or changed.
+    pub(crate) fn take(&mut self, input: &[u8], edited: &mut Vec<u8>) -> Result<Taken, ChunkError> {
+        let Self::Chunked(scanner) = self else {
+            let taken = self.take_bare(input);
+            return Ok(Taken { taken, kept: taken });
+        };
+        let (mut taken, mut kept, mut edits) = (0, 0, false);
+        while taken < input.len() && !scanner.is_done() {
+            let piece = scanner.next(&input[taken..])?;
+            let bytes = &input[taken..taken + piece.length()];
+            taken += bytes.len();
+            match piece {
+                Piece::Framing(_) | Piece::Data(_) if edits => edited.extend_from_slice(bytes),
+                Piece::Framing(_) | Piece::Data(_) => kept += bytes.len(),
+                Piece::Extension(_) => edits = true,
+                Piece::Trailer(_) => {
+                    edits = true;
+                    if scanner.is_done() {
+                        edited.extend_from_slice(scanner.trailers());
+                        edited.extend_from_slice(b"\r\n");
+                    }
+                }
+            }
+        }
+        if scanner.is_done() {
+            *self = Self::Done;
+        }
+        Ok(Taken { taken, kept })
+    }
+
+    /// Like [`Self::take`], and appends all that goes on to `out`; the number of bytes taken.
+    pub(crate) fn take_into(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, ChunkError> {
+        let start = out.len();
+        let taken = self.take(input, out)?;
+        if out.len() == start {
+            out.extend_from_slice(&input[..taken.kept]);
+        } else {
+            out.splice(start..start, input[..taken.kept].iter().copied());
+        }
+        Ok(taken.taken)
+    }
+
+    /// Takes content that is no chunks.
+    fn take_bare(&mut self, input: &[u8]) -> usize {
         match self {
-            Self::Done => Ok(0),
-            Self::UntilClose => Ok(input.len()),
+            Self::Done | Self::Chunked(_) => 0,
+            Self::UntilClose => input.len(),
             Self::Length(left) => {
                 let taken = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
                 self.passed(taken as u64);
-                Ok(taken)
-            }
-            Self::Chunked(scanner) => {
-                let scan = scanner.scan(input)?;
-                if scan.done {
-                    *self = Self::Done;
-                }
-                Ok(scan.taken)
+                taken
             }
         }
     }
 
-    /// Like [`Self::take`], and appends the data without chunk framing to `out`.
+    /// Like [`Self::take_into`], but appends the data alone, without chunks and trailers.
     pub(crate) fn take_plain(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, ChunkError> {
         let Self::Chunked(scanner) = self else {
-            let taken = self.take(input)?;
+            let taken = self.take_bare(input);
             out.extend_from_slice(&input[..taken]);
             return Ok(taken);
         };
         let mut taken = 0;
         while taken < input.len() && !scanner.is_done() {
-            taken += match scanner.next(&input[taken..])? {
-                Piece::Framing(length) => length,
-                Piece::Data(length) => {
-                    out.extend_from_slice(&input[taken..taken + length]);
-                    length
-                }
-            };
+            let piece = scanner.next(&input[taken..])?;
+            if let Piece::Data(length) = piece {
+                out.extend_from_slice(&input[taken..taken + length]);
+            }
+            taken += piece.length();
         }
         if scanner.is_done() {
             *self = Self::Done;

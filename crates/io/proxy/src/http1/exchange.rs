@@ -304,7 +304,7 @@ fn interim(
 ) -> Result<Step, Broken> {
     // A client of HTTP/1.0 knows no interim answers (RFC 9110 §15.2).
     if !request.http10 {
-        write_response(head, bytes, Onward::Stay, out);
+        write_response(head, bytes, Onward::Stay, &client.worker.date(), out);
     }
     let written = client.socket.write(out).map_err(|_| Broken::Client(ClientFault::Gone))?;
     Ok(Step::Interim(out[written..].to_vec()))
@@ -326,17 +326,16 @@ fn answer(
         return Err(Broken::Unwanted(head.status));
     }
     let onward = onward(client, request, head);
-    let mut filter = route::answer::write_head(request, (head, bytes), onward, Travel::Chunks, out);
-    let mut content = Content::of(head.framing);
+    let date = client.worker.date();
+    let mut filter = route::answer::write_head(request, (head, bytes), onward, (Travel::Chunks, &date), out);
+    let mut content = Content::of(head.framing, head.trailers);
     let rest = &bytes[head.length..];
     let taken = if let Some(filter) = &mut filter {
         transfer::take_filtered(&mut content, filter, (rest, Paused::Yes), out).map_err(unbegun)?
     } else if onward == Onward::Http10 {
         content.take_plain(rest, out).map_err(bad)?
     } else {
-        let taken = content.take(rest).map_err(bad)?;
-        out.extend_from_slice(&rest[..taken]);
-        taken
+        content.take_into(rest, out).map_err(bad)?
     };
     let mut keep = head.keep_alive && request.content.is_done() && taken == rest.len();
     if onward == Onward::Upgrade {
@@ -364,7 +363,8 @@ fn onward(client: &Client, request: &Request, head: &ResponseHead) -> Onward {
     if head.status == 101 {
         return Onward::Upgrade;
     }
-    if request.http10 && head.framing == Framing::Chunked {
+    // Even an answer without content may not speak of chunks to HTTP/1.0 (RFC 9112 §6.1).
+    if request.http10 && head.has_coding {
         return Onward::Http10;
     }
     match client.may_stay(request) && head.framing != Framing::UntilClose {
@@ -400,7 +400,7 @@ fn log_answer(
     (lease, server): (&Lease, &Server),
     now: Instant,
 ) {
-    let id = client.worker.next_id();
+    let id = request.name(&client.worker);
     client.log(&access_log::Event {
         id: &id,
         request: Some(request),

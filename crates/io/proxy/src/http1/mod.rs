@@ -7,6 +7,7 @@
 pub(crate) mod answer;
 pub(crate) mod content;
 pub(crate) mod exchange;
+pub(crate) mod forward;
 pub(crate) mod hedge;
 pub(crate) mod request;
 pub(crate) mod transfer;
@@ -92,7 +93,9 @@ fn another(client: &Client, now: Instant) -> Wait {
 async fn refuse(client: &Client, fault: ClientFault) {
     let Some(status) = fault.status() else { return };
     let reason = fault.reason();
-    let id = answer::send(client, Own { status, reason: &reason, head_only: false, request: None }).await;
+    // Even of a request that is refused the method is most often clear, and an answer to HEAD has no content.
+    let head_only = client.carry.trim_ascii_start().starts_with(b"HEAD ");
+    let id = answer::send(client, Own { status, reason: &reason, head_only, request: None }).await;
     client.log(&access_log::Event::refused(&id, None, status, &reason, std::time::Duration::ZERO));
 }
 

@@ -6,8 +6,8 @@
 use evenkeel_balance::Key;
 use evenkeel_config::balancer::{Deadlines, Http2, Protocol};
 use evenkeel_http1::{
-    ChunkError, Framing, Hop, Method, Parsed, RequestError, RequestHead, Version, parse_request,
-    write_edited_request, write_request,
+    ChunkError, Framing, Hop, Method, Parsed, Received, RequestError, RequestHead, RequestIds, Version,
+    parse_request, write_edited_request, write_request,
 };
 use evenkeel_http2::PREFACE;
 use evenkeel_route::TargetError;
@@ -21,6 +21,7 @@ use crate::{
     net::{scratch, socket::Read},
     pool::key::Asked,
     route::Ruled,
+    worker::Worker,
 };
 
 /// Whether a request may be at two servers at once.
@@ -63,11 +64,18 @@ pub(crate) struct Request {
     pub(crate) received: u64,
     /// What its route makes of it; `None` when it goes on as it is.
     pub(crate) ruled: Option<Box<Ruled>>,
+    /// Its X-Request-Id, where the listener gives one to each request.
+    pub(crate) id: Option<Box<str>>,
     /// What the access log will say of it, when there is one.
     pub(crate) line: Option<Box<Line>>,
 }
 
 impl Request {
+    /// Its request id: the one that its server was told, or a new one.
+    pub(crate) fn name(&self, worker: &Worker) -> String {
+        self.id.as_deref().map_or_else(|| worker.next_id(), str::to_owned)
+    }
+
     /// How long a server may take to begin its answer.
     pub(crate) fn server_head(&self, deadlines: &Deadlines) -> Duration {
         let own = self.ruled.as_ref().and_then(|ruled| ruled.route()?.deadlines.server_head);
@@ -109,6 +117,12 @@ pub(crate) enum ClientFault {
     Chunk(ChunkError),
     /// The content is larger than allowed.
     TooLarge,
+    /// It asks by the scheme of another connection than its own.
+    Misdirected,
+    /// It was here before.
+    Loop,
+    /// No fault, but nothing for a server either: OPTIONS that may go no further (RFC 9110 §7.6.2).
+    LastHop,
     /// Nothing came for too long.
     Timeout,
     /// It has gone.
@@ -122,6 +136,9 @@ impl ClientFault {
             Self::Head(error) => Some(error.status()),
             Self::Target(_) | Self::Chunk(_) => Some(400),
             Self::TooLarge => Some(413),
+            Self::Misdirected => Some(421),
+            Self::Loop => Some(508),
+            Self::LastHop => Some(200),
             Self::Timeout => Some(408),
             Self::Gone => None,
         }
@@ -134,6 +151,9 @@ impl ClientFault {
             Self::Target(error) => error.to_string(),
             Self::Chunk(error) => error.to_string(),
             Self::TooLarge => "the content is larger than allowed".to_owned(),
+            Self::Misdirected => "the scheme of the target is not that of the connection".to_owned(),
+            Self::Loop => "the request went through here before".to_owned(),
+            Self::LastHop => "the request may go no further".to_owned(),
             Self::Timeout => "the request did not come in time".to_owned(),
             Self::Gone => "the client has gone".to_owned(),
         }
@@ -173,9 +193,12 @@ pub(crate) fn take(client: &mut Client, read: bool) -> Result<Taken, ClientFault
         {
             return Ok(taken);
         }
-        match parse_request(bytes, client.head_limit()) {
+        match parse_request(bytes, client.head_limit(), client.peer()) {
             Err(_) if is_other_protocol(bytes) => Ok(Taken::End),
-            Err(error) => Err(ClientFault::Head(error)),
+            Err(error) => {
+                client.keep_refused(bytes);
+                Err(ClientFault::Head(error))
+            }
             Ok(Parsed::Partial) => {
                 // Only what is new is added: a slow head is copied into the carry once.
                 let known = client.carry.len();
@@ -183,7 +206,10 @@ pub(crate) fn take(client: &mut Client, read: bool) -> Result<Taken, ClientFault
                 Ok(Taken::Partial)
             }
             Ok(Parsed::Head(head)) if challenges::answered(client, &head, bytes) => Ok(Taken::End),
-            Ok(Parsed::Head(head)) => begin(client, &head, bytes).map(Taken::Request),
+            Ok(Parsed::Head(head)) => {
+                let begun = begin(client, &head, bytes);
+                begun.inspect_err(|_| client.keep_refused(bytes)).map(Taken::Request)
+            }
         }
     })
 }
@@ -214,7 +240,7 @@ fn preface(client: &mut Client, bytes: &[u8]) -> Option<Taken> {
 }
 
 fn begin(client: &mut Client, head: &RequestHead, bytes: &[u8]) -> Result<Request, ClientFault> {
-    let mut request = prepare(client, head, bytes)?;
+    let mut request = prepare(client, head, bytes, Received::Http1)?;
     let rest = &bytes[head.length..];
     let ruled = request.ruled.as_ref().and_then(|ruled| ruled.pool.as_ref());
     let protocol = ruled.map_or_else(|| client.listening.settings().pool.protocol, |pool| pool.protocol);
@@ -223,12 +249,11 @@ fn begin(client: &mut Client, head: &RequestHead, bytes: &[u8]) -> Result<Reques
         client.carry = rest.to_vec();
         return Ok(request);
     }
-    let taken = request.content.take(rest).map_err(ClientFault::Chunk)?;
+    let taken = request.content.take_into(rest, &mut request.bytes).map_err(ClientFault::Chunk)?;
     let limit = client.listening.settings().limits.request_body_bytes.0;
     if matches!(request.content, Content::Chunked(_)) && request.content.announced() > limit {
         return Err(ClientFault::TooLarge);
     }
-    request.bytes.extend_from_slice(&rest[..taken]);
     request.upgrade = head.upgrade && request.content.is_done();
     request.received = (head.length + taken) as u64;
     client.carry = rest[taken..].to_vec();
@@ -236,17 +261,40 @@ fn begin(client: &mut Client, head: &RequestHead, bytes: &[u8]) -> Result<Reques
 }
 
 /// A request whose head came, in whatever version: rewritten for the server, with its content still to come.
-pub(crate) fn prepare(client: &Client, head: &RequestHead, bytes: &[u8]) -> Result<Request, ClientFault> {
+pub(crate) fn prepare(
+    client: &Client,
+    head: &RequestHead,
+    bytes: &[u8],
+    received: Received,
+) -> Result<Request, ClientFault> {
     let settings = client.listening.settings();
     if matches!(head.framing, Framing::Length(length) if length > settings.limits.request_body_bytes.0) {
         return Err(ClientFault::TooLarge);
     }
+    let forward = &settings.forward;
+    may_pass(client, head, bytes)?;
+    let id = match (forward.request_ids, head.request_id) {
+        (RequestIds::Passed, _) => None,
+        (RequestIds::Made, Some(id)) => Some(String::from_utf8_lossy(id.of(bytes)).into()),
+        (RequestIds::Made, None) => Some(client.worker.next_id().into_boxed_str()),
+    };
+    let hop = Hop {
+        client: client.address.as_bytes(),
+        scheme: client.scheme,
+        received,
+        host: settings.pool.host.as_bytes(),
+        fields: forward.fields,
+        via: forward.via.then(|| client.worker.via().as_bytes()),
+        request_id: id.as_deref().map(str::as_bytes),
+    };
     let mut out = scratch::take();
-    let hop = Hop { client: client.address.as_bytes(), host: settings.pool.host.as_bytes() };
     let started = client.worker.clock.now();
     let ruled = match &settings.routes {
         None => None,
-        Some(routes) => routes.apply(client, head, bytes, started).map_err(ClientFault::Target)?,
+        Some(routes) => {
+            let when = (started, id.as_deref());
+            routes.apply(client, head, bytes, when).map_err(ClientFault::Target)?
+        }
     };
     write_head(client, (head, bytes), &hop, ruled.as_deref(), &mut out);
     let pool = ruled.as_ref().and_then(|ruled| ruled.pool.as_ref()).unwrap_or(&settings.pool);
@@ -256,7 +304,7 @@ pub(crate) fn prepare(client: &Client, head: &RequestHead, bytes: &[u8]) -> Resu
         keep_alive: head.keep_alive,
         http10: head.version == Version::Http10,
         upgrade: head.upgrade,
-        content: Content::of(head.framing),
+        content: Content::of(head.framing, head.trailers),
         twice: Twice::of(head),
         bytes: out,
         started,
@@ -264,6 +312,7 @@ pub(crate) fn prepare(client: &Client, head: &RequestHead, bytes: &[u8]) -> Resu
         received: head.length as u64,
         ruled,
         others_left: false,
+        id,
         line: settings.access_log.as_ref().map(|_| Box::new(Line::of(head, bytes))),
     })
 }
@@ -296,12 +345,26 @@ struct Seen<'a> {
 
 impl Asked for Seen<'_> {
     fn target(&self) -> &[u8] {
-        self.head.target.of(self.bytes)
+        self.head.asked_target(self.bytes)
     }
 
     fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.head.fields(self.bytes)
     }
+}
+
+/// Whether the request may go on to a server at all.
+fn may_pass(client: &Client, head: &RequestHead, bytes: &[u8]) -> Result<(), ClientFault> {
+    if head.scheme.is_some_and(|scheme| scheme != client.scheme) {
+        return Err(ClientFault::Misdirected);
+    }
+    if head.went_through(bytes, client.worker.via().as_bytes()) {
+        return Err(ClientFault::Loop);
+    }
+    if head.max_forwards == Some(0) {
+        return Err(ClientFault::LastHop);
+    }
+    Ok(())
 }
 
 /// Longest target kept for the access log.
@@ -324,7 +387,7 @@ const MAX_LOGGED_FIELD: usize = 512;
 
 impl Line {
     fn of(head: &RequestHead, bytes: &[u8]) -> Self {
-        let target = head.target.of(bytes);
+        let target = head.asked_target(bytes);
         Self {
             method: head.method_name.of(bytes).to_vec(),
             target: target[..target.len().min(MAX_LOGGED_TARGET)].to_vec(),

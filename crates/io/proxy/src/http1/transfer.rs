@@ -9,7 +9,7 @@ use evenkeel_http1::Onward;
 use crate::{
     client::Client,
     http1::{
-        content::Content,
+        content::{Content, Taken},
         exchange::{Answer, Broken, closed},
         request::{ClientFault, Request},
     },
@@ -166,14 +166,16 @@ async fn upload_piece(
             Ok(Read::End) | Err(_) => return Err(Broken::Client(ClientFault::Gone)),
         };
         let bytes = &scratch.input[..length];
-        let taken = request.content.take(bytes).map_err(|e| Broken::Client(ClientFault::Chunk(e)))?;
+        let taken = request.content.take(bytes, &mut scratch.output);
+        let Taken { taken, kept } = taken.map_err(|e| Broken::Client(ClientFault::Chunk(e)))?;
         if matches!(request.content, Content::Chunked(_)) && request.content.announced() > limit {
             return Err(Broken::Client(ClientFault::TooLarge));
         }
         request.received += taken as u64;
         client.carry.extend_from_slice(&bytes[taken..]);
-        let written = server.socket.write(&bytes[..taken]).map_err(|_| Broken::Server(Failure::Closed))?;
-        Ok(bytes[written..taken].to_vec())
+        let out = joined(&bytes[..kept], &mut scratch.output);
+        let written = server.socket.write(out).map_err(|_| Broken::Server(Failure::Closed))?;
+        Ok(out[written..].to_vec())
     })?;
     let to = (&server.socket, &*client.watch);
     write_all(&client.worker, to, &unsent, idle).await.map_err(|error| match error {
@@ -260,8 +262,8 @@ fn download_piece(
         let taken = content.take_plain(bytes, &mut scratch.output).map_err(bad)?;
         (taken, &scratch.output[..])
     } else {
-        let taken = content.take(bytes).map_err(bad)?;
-        (taken, &bytes[..taken])
+        let Taken { taken, kept } = content.take(bytes, &mut scratch.output).map_err(bad)?;
+        (taken, joined(&bytes[..kept], &mut scratch.output))
     };
     // A server that sends more than its answer cannot be trusted with the connection.
     answer.keep &= taken == length;
@@ -299,6 +301,15 @@ pub(crate) fn take_filtered(
 /// An encoder failed, which only happens without memory: the answer ends where it is.
 fn no_memory(_: std::io::Error) -> Broken {
     Broken::Unread
+}
+
+/// What goes on: `kept` alone, or with what was edited behind it.
+fn joined<'a>(kept: &'a [u8], edited: &'a mut Vec<u8>) -> &'a [u8] {
+    if edited.is_empty() {
+        return kept;
+    }
+    edited.splice(0..0, kept.iter().copied());
+    edited
 }
 
 /// How much of the content is left, when that is known and long enough to be spliced, and between which wires.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use evenkeel_http1::{Framing, Method, Onward, Parsed, ResponseHead, parse_request};
+use evenkeel_http1::{Framing, Method, Onward, Parsed, Received, ResponseHead, parse_request};
 use evenkeel_http2::{Asked, Body, Room};
 use h2::{Reason, RecvStream, server::SendResponse};
 use http::HeaderMap;
@@ -97,7 +97,7 @@ fn refuse<U>(exchange: &mut Exchange<'_, U, Down<'_>>, status: u16, reason: &str
 fn answer_by_route<U>(exchange: &mut Exchange<'_, U, Down<'_>>, fixed: &Fixed) {
     let client = exchange.client;
     client.listening.tally().answered(fixed.status);
-    let id = client.worker.next_id();
+    let id = exchange.request.name(&client.worker);
     let text = route::own::whole(client, &exchange.request, fixed, (Stays::Yes, &id));
     exchange.down.send_whole(fixed.status, &text);
     let total = client.worker.clock.now().since(exchange.request.started);
@@ -150,12 +150,13 @@ fn take_text(
         })?;
     let refused = |error: ClientFault| Refused::Status(error.status().unwrap_or(400), error.reason());
     // The text may be longer than what the client sent, for it spells out what HTTP/2 only implies.
-    let head =
-        match parse_request(text, client.head_limit()).map_err(|error| refused(ClientFault::Head(error)))? {
-            Parsed::Head(head) => head,
-            Parsed::Partial => return Err(Refused::Malformed),
-        };
-    let mut request = request::prepare(client, &head, text).map_err(refused)?;
+    let head = match parse_request(text, client.head_limit(), client.peer())
+        .map_err(|error| refused(ClientFault::Head(error)))?
+    {
+        Parsed::Head(head) => head,
+        Parsed::Partial => return Err(Refused::Malformed),
+    };
+    let mut request = request::prepare(client, &head, text, Received::Http2).map_err(refused)?;
     if let Some(line) = &mut request.line {
         line.protocol = "HTTP/2.0";
     }
@@ -180,11 +181,11 @@ impl Down<'_> {
     /// Sends an answer of our own; its request id.
     fn send_own(&mut self, own: &Own<'_>) -> String {
         let client = self.shared.client();
-        let id = client.worker.next_id();
+        let id = own.request.map_or_else(|| client.worker.next_id(), |request| request.name(&client.worker));
         let tally = client.listening.tally();
         tally.answered(own.status);
         tally.refused(own.status);
-        let text = answer::text(own, &id, &client.listening.settings());
+        let text = answer::text(own, &id, &client.worker.date(), &client.listening.settings());
         self.send_whole(own.status, text.as_bytes());
         id
     }

@@ -8,7 +8,7 @@ use evenkeel_http1::{Framing, Onward, ResponseHead, write_edited_response, write
 use evenkeel_route::is_compressed;
 
 use super::compress::{Filter, Travel};
-use crate::http1::request::Request;
+use crate::{date::DateText, http1::request::Request};
 use evenkeel_http1::{Edits, Method};
 
 /// Fields that no longer hold when the content is coded: its length, its ranges and digests of its bytes.
@@ -22,16 +22,16 @@ const OF_THE_BYTES: [&[u8]; 7] = [
     b"etag",
 ];
 
-/// Writes an answer's head as its route has it; the filter that its content must pass, if any.
+/// Writes an answer's head, which came at `date`, as its route has it; the filter that its content must pass, if any.
 pub(crate) fn write_head(
     request: &Request,
     (head, bytes): (&ResponseHead, &[u8]),
     onward: Onward,
-    travel: Travel,
+    (travel, date): (Travel, &DateText),
     out: &mut Vec<u8>,
 ) -> Option<Box<Filter>> {
     let Some(ruled) = &request.ruled else {
-        write_response(head, bytes, onward, out);
+        write_response(head, bytes, onward, date, out);
         return None;
     };
     let listed = ruled.route().and_then(|route| route.compress.as_ref());
@@ -42,7 +42,7 @@ pub(crate) fn write_head(
     let mut lines = Vec::new();
     let own = ruled.response_edits(&mut names);
     if listed.is_none() && own.is_none() {
-        write_response(head, bytes, onward, out);
+        write_response(head, bytes, onward, date, out);
         return None;
     }
     let own = own.unwrap_or_default();
@@ -67,7 +67,7 @@ pub(crate) fn write_head(
         }
     }
     let edits = Edits { target: None, remove: &remove, add: &lines };
-    write_edited_response(head, bytes, onward, &edits, out);
+    write_edited_response(head, bytes, onward, date, &edits, out);
     filter.map(|(_, filter)| Box::new(filter))
 }
 

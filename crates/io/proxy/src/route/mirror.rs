@@ -116,14 +116,16 @@ impl Copy {
             }
         }
         let mut held = Vec::new();
+        // What would go on, if anyone read the answer.
+        let mut unread = Vec::new();
         let mut ended = false;
         let (status, mut content, mut keep) = loop {
             match parse_response(&held, SCRATCH_BYTES - 1, self.method).map_err(|_| Failure::BadAnswer)? {
                 Parsed::Head(head) if head.is_interim() => drop(held.drain(..head.length)),
                 Parsed::Head(head) => {
-                    let mut content = Content::of(head.framing);
+                    let mut content = Content::of(head.framing, head.trailers);
                     let rest = &held[head.length..];
-                    let taken = content.take(rest).map_err(|_| Failure::BadAnswer)?;
+                    let taken = content.take(rest, &mut unread).map_err(|_| Failure::BadAnswer)?.taken;
                     break (head.status, content, head.keep_alive && taken == rest.len());
                 }
                 Parsed::Partial if ended => return Err(Failure::Closed),
@@ -135,11 +137,12 @@ impl Copy {
         while !content.is_done() {
             let mut good = true;
             let ended = self
-                .read(server, watch, |bytes| match content.take(bytes) {
-                    Ok(taken) => keep &= taken == bytes.len(),
+                .read(server, watch, |bytes| match content.take(bytes, &mut unread) {
+                    Ok(taken) => keep &= taken.taken == bytes.len(),
                     Err(_) => good = false,
                 })
                 .await?;
+            unread.clear();
             if ended && matches!(content, Content::UntilClose) {
                 return Ok((status, false));
             }

@@ -14,7 +14,7 @@ mod mirror;
 pub(crate) mod own;
 pub(crate) mod plan;
 
-use std::{rc::Rc, sync::Arc};
+use std::{borrow::Cow, rc::Rc, sync::Arc};
 
 use evenkeel_config::balancer::{
     Listener, ListenerIndex,
@@ -161,15 +161,16 @@ fn field_edits<'n, 'e: 'n>(
 }
 
 impl Routes {
-    /// Finds the request's route and what it makes of it; `None` when the request goes on as it is.
+    /// Finds the route of the request that came now, and what it makes of it; `None` when the request goes on as it is.
+    /// `id` is its name, when it has one already.
     pub(crate) fn apply(
         &self,
         client: &Client,
         head: &RequestHead,
         bytes: &[u8],
-        now: Instant,
+        (now, id): (Instant, Option<&str>),
     ) -> Result<Option<Box<Ruled>>, TargetError> {
-        let target = Target::read(head.target.of(bytes), self.slash)?;
+        let target = Target::read(head.asked_target(bytes), self.slash)?;
         let host = head.host.map(|host| host.of(bytes)).unwrap_or_default();
         let fields = HeadFields { head, bytes };
         let method = head.method_name.of(bytes);
@@ -191,7 +192,11 @@ impl Routes {
         let Some(rule) = rule else {
             return Ok(ruled.target.is_some().then(|| Box::new(ruled)));
         };
-        let request_id = if rule.names_request { client.worker.next_id() } else { String::new() };
+        let request_id = match id {
+            Some(known) => Cow::Borrowed(known),
+            None if rule.names_request => Cow::Owned(client.worker.next_id()),
+            None => Cow::Borrowed(""),
+        };
         let values = Values {
             route: &rule.route,
             client: &client.address,

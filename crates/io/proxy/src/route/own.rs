@@ -132,7 +132,7 @@ pub(crate) enum Stays {
 pub(crate) async fn send(client: &mut Client, request: &Request, fixed: &Fixed) -> After {
     let worker = std::rc::Rc::clone(&client.worker);
     let stays = if client.may_stay(request) { Stays::Yes } else { Stays::No };
-    let id = worker.next_id();
+    let id = request.name(&worker);
     let text = whole(client, request, fixed, (stays, &id));
     let tally = client.listening.tally();
     tally.answered(fixed.status);
@@ -190,8 +190,10 @@ pub(crate) fn whole(
         (Body::Page(page), None) => page,
         (Body::Empty | Body::Error(_), None) => &[],
     };
-    let mut text =
-        format!("HTTP/1.1 {} {}\r\n{}", fixed.status, phrase(fixed.status), fixed.lines).into_bytes();
+    let mut text = format!("HTTP/1.1 {} {}\r\nDate: ", fixed.status, phrase(fixed.status)).into_bytes();
+    text.extend_from_slice(&client.worker.date());
+    text.extend_from_slice(b"\r\n");
+    text.extend_from_slice(fixed.lines.as_bytes());
     if let Some((kind, _)) = &error {
         text.extend_from_slice(format!("Content-Type: {kind}\r\nX-Request-Id: {id}\r\n").as_bytes());
     }

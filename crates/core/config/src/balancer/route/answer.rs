@@ -6,11 +6,12 @@ use alloc::{borrow::ToOwned as _, string::String, vec::Vec};
 use core::time::Duration;
 
 use super::{
-    Network, Template,
+    Template,
     matching::networks,
     template::{Matched, template},
 };
 use crate::{
+    Network,
     document::{Field, Section},
     range::{Span, hours, secs},
     scalar::AbsolutePath,

@@ -32,7 +32,7 @@ pub use errors::ErrorPage;
 pub use guard::{BasicAuth, MAX_USERS, PasswordHash, is_user};
 pub use limit::{RateKey, RateLimit, RetryMethods, RouteDeadlines, RouteRetry};
 pub(super) use matching::networks;
-pub use matching::{Condition, Conditions, HostPattern, Network, PathPattern, Value};
+pub use matching::{Condition, Conditions, HostPattern, PathPattern, Value};
 pub use mirror::Mirror;
 pub use pattern::{GroupIndex, Groups, Pattern};
 pub use target::{EscapedSlash, Routing};
