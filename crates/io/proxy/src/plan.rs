@@ -21,6 +21,7 @@ use crate::{
     access_log::AccessLog,
     acme::challenges::Challenges,
     http1::forward::Forwarding,
+    pool::discovery::Discovered,
     route::plan::{PlannedRoutes, RouteError},
     shared::{ListenerShared, PoolShared, ServerShared},
     tls::{
@@ -68,6 +69,10 @@ impl Entrance {
 pub(crate) struct Plan {
     pub(crate) config: Config,
     pub(crate) pools: Vec<Arc<PoolShared>>,
+    /// For each pool what DNS says of it, where DNS is asked.
+    pub(crate) discovered: Vec<Option<Arc<Discovered>>>,
+    /// What it was made of, to make it anew when DNS says something else.
+    pub(crate) text: String,
     /// For each pool what its workers' views rest upon.
     pub(crate) layouts: Vec<Arc<Layout>>,
     pub(crate) listeners: Vec<PlannedListener>,
@@ -249,6 +254,8 @@ pub(crate) fn make(
     before: Option<&Plan>,
 ) -> Result<Plan, PlanError> {
     let config = Config::parse(file_name, text).map_err(PlanError::Config)?;
+    let discovered: Vec<_> = config.pools().iter().map(|pool| plan_discovery(pool, before)).collect();
+    let config = config.joined_by(|pool| known_servers(pool, &discovered));
     let folder = Path::new(file_name).parent().unwrap_or_else(|| Path::new(""));
     let listeners = config
         .listeners()
@@ -265,7 +272,8 @@ pub(crate) fn make(
         .map(|pool| plan_pool(pool, folder, workers, before))
         .collect::<Result<_, _>>()?;
     let layouts = config.pools().iter().map(|pool| plan_layout(pool, before)).collect();
-    Ok(Plan { config, pools, layouts, listeners, routes, access_log, admin })
+    let text = text.to_owned();
+    Ok(Plan { config, pools, discovered, text, layouts, listeners, routes, access_log, admin })
 }
 
 fn plan_admin(address: SocketAddr, before: Option<&Plan>) -> Result<Arc<AdminSocket>, PlanError> {
@@ -389,6 +397,22 @@ fn plan_pool(
         Some(known) if is_same(&known.servers, &servers) => Ok(Arc::clone(known)),
         Some(_) | None => Ok(Arc::new(PoolShared::new(name.to_owned(), servers))),
     }
+}
+
+/// What DNS says of a pool; what is known stays where the same is asked.
+fn plan_discovery(pool: &balancer::Pool, before: Option<&Plan>) -> Option<Arc<Discovered>> {
+    let settings = pool.discovery.as_ref()?;
+    let mut known = before.into_iter().flat_map(|plan| plan.pools.iter().zip(&plan.discovered));
+    let same = known.find_map(|(known, discovered)| {
+        let discovered = discovered.as_ref().filter(|discovered| discovered.settings == *settings)?;
+        (known.name == pool.name.as_str()).then(|| Arc::clone(discovered))
+    });
+    Some(same.unwrap_or_else(|| Arc::new(Discovered::new(pool.name.as_str(), settings.clone()))))
+}
+
+fn known_servers(pool: &balancer::Pool, discovered: &[Option<Arc<Discovered>>]) -> Vec<balancer::Found> {
+    let of_pool = |discovered: &&Arc<Discovered>| discovered.pool == pool.name.as_str();
+    discovered.iter().flatten().find(of_pool).map(|discovered| discovered.found()).unwrap_or_default()
 }
 
 /// What follows from a pool's configuration: made anew only where that has changed.

@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use evenkeel_balance::{Checker, Failure, Standing, Verdict};
+use evenkeel_balance::{Checker, Failure, ServerStatus, Standing, Taken, Verdict};
 use evenkeel_config::Weight;
 use evenkeel_units::Instant;
 
@@ -43,6 +43,11 @@ impl Count {
     /// So many more. Only for the thread that owns the counter.
     pub(crate) fn add(&self, more: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
+    }
+
+    /// Another number. Only for the thread that owns it.
+    pub(crate) fn set(&self, number: u64) {
+        self.0.store(number, Relaxed);
     }
 
     /// The number.
@@ -173,6 +178,14 @@ pub(crate) struct ServerTally {
     /// As [`Failure::ALL`].
     pub(crate) failures: [Count; Failure::ALL.len()],
     standing: AtomicU8,
+    /// How long answers take, in µs, as far as the last ones tell; 0 when nothing is known.
+    pub(crate) latency_us: Count,
+    /// Most that the server is given at once.
+    pub(crate) limit: Count,
+    /// Its rank by priority and zone.
+    pub(crate) rank: Count,
+    /// 1 while the worker gives requests to the server.
+    pub(crate) taken: Count,
 }
 
 const STANDINGS: [Standing; 4] = [Standing::Usable, Standing::Ejected, Standing::Down, Standing::Draining];
@@ -186,8 +199,12 @@ impl ServerTally {
     }
 
     /// Tells the others how this worker sees the server.
-    pub(crate) fn set_standing(&self, standing: Standing) {
-        let position = STANDINGS.iter().position(|&known| known == standing).unwrap_or_default();
+    pub(crate) fn set_view(&self, status: &ServerStatus) {
+        let position = STANDINGS.iter().position(|&known| known == status.standing).unwrap_or_default();
+        self.latency_us.set(u64::try_from(status.latency.as_micros()).unwrap_or(u64::MAX));
+        self.limit.set(u64::from(status.limit.get()));
+        self.rank.set(u64::from(status.rank));
+        self.taken.set(u64::from(status.taken == Taken::Yes));
         self.standing.store(u8::try_from(position).unwrap_or_default(), Relaxed);
     }
 
@@ -280,6 +297,11 @@ impl ServerShared {
     /// The sum of one counter over the workers.
     pub(crate) fn sum(&self, of: impl Fn(&ServerTally) -> &Count) -> u64 {
         self.tallies.iter().map(|tally| of(tally).value()).sum()
+    }
+
+    /// The greatest of one number over the workers.
+    pub(crate) fn most(&self, of: impl Fn(&ServerTally) -> &Count) -> u64 {
+        self.tallies.iter().map(|tally| of(tally).value()).max().unwrap_or(0)
     }
 }
 

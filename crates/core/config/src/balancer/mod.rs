@@ -7,6 +7,7 @@
 
 mod acme;
 mod check;
+mod discovery;
 mod forward;
 mod hedge;
 mod limits;
@@ -36,6 +37,7 @@ use route::{ErrorPage, Route, Routing};
 
 pub use acme::{Acme, Challenge};
 pub use check::{Expected, HealthCheck, Probe};
+pub use discovery::{Discovery, DomainName, Found, Loopback, Records};
 pub use forward::{Forward, ForwardField};
 pub use hedge::{Hedge, HedgeAfter};
 pub use limits::{Deadlines, Limits};
@@ -95,6 +97,17 @@ impl Config {
     #[must_use]
     pub fn pools(&self) -> &[Pool] {
         &self.pools
+    }
+
+    /// The same with the servers that DNS answered with; `found` gives them for a pool.
+    #[must_use]
+    pub fn joined_by(mut self, found: impl Fn(&Pool) -> Vec<Found>) -> Self {
+        for pool in &mut self.pools {
+            if pool.discovery.is_some() {
+                *pool = pool.joined_by(&found(pool));
+            }
+        }
+        self
     }
 
     /// The pool that a listener of this configuration sends to.

@@ -97,6 +97,11 @@ impl Priority {
     /// What `backup = true` stands for.
     pub const BACKUP: Self = Self(1);
 
+    /// The priority with this place in an order; the last one for all beyond it.
+    pub(super) fn ranked(place: usize) -> Self {
+        Self(u8::try_from(place).unwrap_or(u8::MAX).min(ranges::PRIORITY.most as u8))
+    }
+
     /// The number as the file has it.
     #[must_use]
     pub const fn as_u8(self) -> u8 {

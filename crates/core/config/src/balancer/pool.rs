@@ -1,6 +1,6 @@
 //! `[[pool]]`: servers that give the same answers, and how the work is shared among them.
 //!
-//! Invariants: a pool has at least one server; names and addresses differ.
+//! Invariants: a pool has at least one server, or asks DNS for them; names and addresses differ.
 
 use alloc::{string::String, vec::Vec};
 use core::{net::SocketAddr, num::NonZeroU32, time::Duration};
@@ -10,6 +10,7 @@ use evenkeel_units::PerMille;
 use super::{
     Claims, HealthCheck, Mode, PoolTls, ProxyVersion,
     check::{self, CHECK_KEYS},
+    discovery::{self, DISCOVERY_KEYS, Discovery},
     hedge::{self, HEDGE_KEYS, Hedge},
     listener::ListenerDraft,
     nonzero, per_mille,
@@ -52,7 +53,8 @@ pub struct Pool {
     pub failover: Failover,
     /// What its servers speak; means nothing to listeners in mode `tcp`.
     pub protocol: Protocol,
-    /// The servers, in the order of the file: 1 to 1,024, with names and addresses of their own.
+    /// The servers, in the order of the file: 1 to 1,024, with names and addresses of their own. Where DNS is asked
+    /// there may be none yet.
     pub servers: Vec<Server>,
     /// How servers are asked whether they are well.
     pub health_check: HealthCheck,
@@ -62,6 +64,8 @@ pub struct Pool {
     pub limits: PoolLimits,
     /// How often a failed request is tried elsewhere.
     pub retry: Retry,
+    /// Which servers DNS is asked for; `None` for none.
+    pub discovery: Option<Discovery>,
     /// Whether a request that takes long is sent to a second server.
     pub hedge: Hedge,
     /// How servers are told whom a connection is from; `None` when they are not.
@@ -157,6 +161,7 @@ const POOL_KEYS: &[&str] = &[
     "zone",
     "protocol",
     "server",
+    "discovery",
     "failover",
     "health_check",
     "ejection",
@@ -221,6 +226,7 @@ fn pool(section: &Section<'_>, names: &mut Claims<Name>, mode: Mode) -> Option<P
     let zone = zone(section);
     let failover = section.section("failover", FAILOVER_KEYS).and_then(|s| policy::failover(&s));
     let protocol = protocol(section);
+    let discovery = section.optional_section("discovery", DISCOVERY_KEYS, discovery::discovery);
     let servers = servers(section);
     let health_check =
         section.section("health_check", CHECK_KEYS).and_then(|s| check::health_check(&s, mode));
@@ -242,6 +248,7 @@ fn pool(section: &Section<'_>, names: &mut Claims<Name>, mode: Mode) -> Option<P
         ejection: ejection?,
         limits: limits?,
         retry: retry?,
+        discovery: discovery?,
         hedge: hedge?,
         slow_start: slow_start?,
         proxy_protocol: proxy_protocol?,
@@ -277,7 +284,12 @@ fn protocol(section: &Section<'_>) -> Option<Protocol> {
 fn servers(section: &Section<'_>) -> Option<Vec<Server>> {
     let mut names = Claims(Vec::new());
     let mut addresses = Claims(Vec::new());
-    let sections = section.sections("server", SERVER_KEYS, ranges::MAX_SERVERS, "[[pool.server]]");
+    let may_be_empty = section.field("discovery").is_some();
+    let sections = if may_be_empty {
+        section.tables("server", SERVER_KEYS, ranges::MAX_SERVERS)
+    } else {
+        section.sections("server", SERVER_KEYS, ranges::MAX_SERVERS, "[[pool.server]]")
+    };
     let server = |section: Section<'_>| {
         let name = unique_name(&section, &mut names, "name = \"app1\"");
         let address = server_address(&section, &mut addresses);
@@ -287,14 +299,13 @@ fn servers(section: &Section<'_>) -> Option<Vec<Server>> {
     };
     let servers: Vec<_> = sections.into_iter().map(server).collect();
     let servers: Option<Vec<_>> = servers.into_iter().collect();
-    servers.filter(|servers| !servers.is_empty())
+    servers.filter(|servers| may_be_empty || !servers.is_empty())
 }
 
 fn server_address(section: &Section<'_>, claims: &mut Claims<SocketAddr>) -> Option<SocketAddr> {
     let field = section.required("address", "address = \"10.0.0.11:80\"")?;
     let expected = "an IP address and a port such as `10.0.0.11:80`";
-    let remedy =
-        "names are not looked up, so that an outage of DNS is not one of the site: write the address";
+    let remedy = "write the address; names are looked up only where `[pool.discovery]` says so";
     let reachable = |address: &SocketAddr| address.port() != 0 && !address.ip().is_unspecified();
     let address = field.text(expected, remedy, |text| text.parse().ok().filter(reachable))?;
     claims.claim(address, &field, "list each server once; a larger share is a larger `weight`");

@@ -205,3 +205,15 @@ pub(super) const MAX_FORWARD_FIELDS: usize = 6;
 
 /// Networks that are trusted: the largest content delivery networks publish some 20 of IPv4 and as many of IPv6.
 pub(super) const MAX_TRUSTED: usize = 256;
+
+/// Often enough for servers that are replaced within a minute; a resolver answers one question in 30 s for nothing.
+pub(super) const DISCOVERY_INTERVAL: Span = Span::new(secs(1), secs(30), hours(1));
+
+/// Answers with a time to live of 0 or 1 are common in clusters; asking every second helps nobody.
+pub(super) const DISCOVERY_LEAST: Span = Span::new(ms(100), secs(5), hours(1));
+
+/// Every port but 0.
+pub(super) const DISCOVERY_PORT: Count = Count::new(1, 80, 65_535);
+
+/// Three are what resolv.conf allows; a few more harm nobody.
+pub(super) const MAX_RESOLVERS: usize = 8;

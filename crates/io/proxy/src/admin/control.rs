@@ -29,7 +29,7 @@ use crate::{
     },
     clock::Clock,
     plan::{self, AdminSocket, Plan, PlanError},
-    pool::health::Checks,
+    pool::{discovery::Discoveries, health::Checks},
     tls,
     worker::{Handle, Order},
 };
@@ -44,6 +44,8 @@ pub(crate) enum Wish {
     Order(Target, ServerOrder, oneshot::Sender<Result<Followed, OrderError>>),
     /// Open the files of logs anew.
     ReopenLogs,
+    /// Take over what DNS says now.
+    Found,
     /// Let clients finish, then stop.
     Drain,
 }
@@ -93,6 +95,8 @@ impl Control {
     pub(crate) async fn run(mut self, mut incoming: mpsc::UnboundedReceiver<Wish>) {
         let mut checks = Checks::default();
         checks.follow(&self.running.plan(), self.running.clock);
+        let mut discoveries = Discoveries::new(self.wishes.clone());
+        discoveries.follow(&self.running.plan(), self.running.clock);
         let mut services = self.start_services();
         let mut pages = self.serve_pages(&self.running.plan());
         notify::tell(State::Ready);
@@ -111,8 +115,10 @@ impl Control {
                     let _ = reply.send(orders::follow(&plan, &target.pool, &target.server, order));
                 }
                 Wish::ReopenLogs => self.reopen_logs(),
+                Wish::Found => self.join_found((&mut checks, &mut pages)).await,
                 Wish::Drain => break,
             }
+            discoveries.follow(&self.running.plan(), self.running.clock);
         }
         self.drain().await;
         pages.shutdown().await;
@@ -154,6 +160,16 @@ impl Control {
         let Some(path) = self.config_path.clone() else { return Ok(()) };
         let text = fs::read_to_string(&path).map_err(|source| file_error(&path, "read", source))?;
         self.apply(&text, Keep::No, beside).await
+    }
+
+    /// Takes over the running configuration with the servers that DNS names now.
+    async fn join_found(&mut self, beside: (&mut Checks, &mut JoinSet<()>)) {
+        let text = self.running.plan().text.clone();
+        if let Err(error) = self.take_over(&text, Keep::No, beside).await {
+            for sentence in error.sentences() {
+                tracing::error!("servers that DNS names are not taken over: {sentence}");
+            }
+        }
     }
 
     async fn apply(

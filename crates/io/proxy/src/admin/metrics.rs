@@ -3,7 +3,7 @@
 //! Invariant: what a label says comes from the configuration or from a list in this program, never from a request, so
 //! the number of samples has a bound: for each of 64 listeners and each server some tens.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use evenkeel_balance::{Failure, Standing, Verdict};
 use evenkeel_telemetry::{Exposition, Family, Form};
@@ -50,6 +50,24 @@ const SERVER_HEDGES: Family = Family::counter(
 const SERVER_OVERTAKEN: Family = Family::counter(
     "evenkeel_server_overtaken_total",
     "Hedged requests that another server answered before this one.",
+);
+const SERVER_LIMIT: Family =
+    Family::gauge("evenkeel_server_limit", "Most requests that a server is given at once, over all workers.");
+const SERVER_TAKEN: Family = Family::gauge(
+    "evenkeel_server_taken_workers",
+    "Workers that give requests to a server, which may also stand by.",
+);
+const SERVER_LATENCY: Family = Family::gauge(
+    "evenkeel_server_latency_seconds",
+    "How long a server's answers take, as far as the last ones tell; 0 when unknown.",
+);
+const DISCOVERY_STALE: Family = Family::gauge(
+    "evenkeel_discovery_stale_seconds",
+    "For how long DNS has given no good answer for a pool; 0 while it does.",
+);
+const DISCOVERY_FAILURES: Family = Family::counter(
+    "evenkeel_discovery_failures_total",
+    "Lookups of a pool's servers without a good answer.",
 );
 const SERVER_FAILURES: Family = Family::counter("evenkeel_server_failures_total", "Failures of a server.");
 const SERVER_LOCAL: Family = Family::counter(
@@ -99,6 +117,7 @@ pub(crate) fn page(running: &Running, form: Form) -> String {
     proxied(&plan, &mut out);
     datagrams(&plan, &mut out);
     servers(&plan, &mut out);
+    discoveries(&plan, running.clock.now(), &mut out);
     let dropped = plan.access_log.as_ref().map_or(0, crate::access_log::AccessLog::dropped);
     out.family(LOG_DROPPED).sample(&[], dropped);
     out.finish()
@@ -195,7 +214,7 @@ fn datagrams(plan: &Plan, out: &mut Exposition) {
 type Counted = fn(&ServerTally) -> &Count;
 
 fn servers(plan: &Plan, out: &mut Exposition) {
-    let counted: [(Family, Counted); 8] = [
+    let counted: [(Family, Counted); 10] = [
         (SERVER_REQUESTS, |tally| &tally.requests),
         (SERVER_ACTIVE, |tally| &tally.active),
         (SERVER_IDLE, |tally| &tally.idle),
@@ -203,6 +222,8 @@ fn servers(plan: &Plan, out: &mut Exposition) {
         (SERVER_RETRIES, |tally| &tally.retries),
         (SERVER_HEDGES, |tally| &tally.hedges),
         (SERVER_OVERTAKEN, |tally| &tally.overtaken),
+        (SERVER_LIMIT, |tally| &tally.limit),
+        (SERVER_TAKEN, |tally| &tally.taken),
         (SERVER_LOCAL, |tally| &tally.local_failures),
     ];
     let servers = || plan.pools.iter().flat_map(|pool| pool.servers.iter().map(move |server| (pool, server)));
@@ -240,5 +261,26 @@ fn servers(plan: &Plan, out: &mut Exposition) {
     for (pool, server) in servers() {
         let ejected = server.tallies.iter().filter(|tally| tally.standing() == Standing::Ejected).count();
         family.sample(&[("pool", &pool.name), ("server", &server.name)], ejected as u64);
+    }
+}
+
+fn discoveries(plan: &Plan, now: evenkeel_units::Instant, out: &mut Exposition) {
+    let mut family = out.family(SERVER_LATENCY);
+    for pool in &plan.pools {
+        for server in &pool.servers {
+            let labels = [("pool", pool.name.as_str()), ("server", &server.name)];
+            let latency = Duration::from_micros(server.most(|tally| &tally.latency_us));
+            family.sample(&labels, latency);
+        }
+    }
+    let asked = || plan.discovered.iter().flatten();
+    let mut family = out.family(DISCOVERY_STALE);
+    for discovered in asked() {
+        let stale = discovered.state().stale_since.map(|since| now.since(since)).unwrap_or_default();
+        family.sample(&[("pool", &discovered.pool)], stale);
+    }
+    let mut family = out.family(DISCOVERY_FAILURES);
+    for discovered in asked() {
+        family.sample(&[("pool", &discovered.pool)], discovered.state().failures);
     }
 }

@@ -13,7 +13,8 @@ use serde::Serialize;
 use crate::{
     admin::control::Running,
     latency::Latency,
-    plan::PlannedListener,
+    plan::{Plan, PlannedListener},
+    pool::discovery::Discovered,
     shared::{PoolShared, ServerShared},
 };
 
@@ -53,8 +54,26 @@ struct Listener {
 #[derive(Serialize)]
 struct Pool {
     name: String,
+    policy: &'static str,
     healthy: usize,
+    /// Down to which rank, by priority and zone, servers are given requests, at the worker that goes furthest.
+    rank_taken: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discovery: Option<Discovery>,
     servers: Vec<Server>,
+}
+
+/// What DNS says of a pool.
+#[derive(Serialize)]
+struct Discovery {
+    name: String,
+    /// What the last lookup came to, in words.
+    result: String,
+    /// How long ago the last good answer came.
+    answered_ago_ms: Option<u64>,
+    /// For how long there has been no good answer.
+    stale_for_ms: Option<u64>,
+    failures: u64,
 }
 
 #[derive(Serialize)]
@@ -71,6 +90,16 @@ struct Server {
     active: u64,
     idle_connections: u64,
     retries: u64,
+    hedges: u64,
+    overtaken: u64,
+    /// How long its answers take, as far as the last ones tell, at the worker where they take longest; 0 when unknown.
+    latency_us: u64,
+    /// Most requests that it is given at once, over all workers.
+    limit: u64,
+    /// Its rank by priority and zone; 0 is taken first.
+    rank: u64,
+    /// Workers that give requests to it.
+    taken_by_workers: u64,
     failures: u64,
     local_failures: u64,
     /// Why the last TLS handshake that failed did so.
@@ -95,14 +124,13 @@ pub(crate) fn page(running: &Running) -> String {
 pub(crate) fn of(running: &Running) -> Status {
     let plan = running.plan();
     let now = running.clock.now();
-    let pools = plan.config.pools().iter().zip(&plan.pools);
     Status {
         version: running.version.to_owned(),
         uptime_seconds: now.since(Instant::START).as_secs(),
         workers: running.workers,
         draining: running.draining.load(Relaxed),
         listeners: plan.listeners.iter().map(|listener| self::listener(listener, &plan.pools)).collect(),
-        pools: pools.map(|(told, pool)| self::pool(told, pool, now)).collect(),
+        pools: (0..plan.pools.len()).map(|at| pool(&plan, at, now)).collect(),
         totals: totals(&plan.listeners),
     }
 }
@@ -131,11 +159,36 @@ fn listener(planned: &PlannedListener, pools: &[std::sync::Arc<PoolShared>]) -> 
     }
 }
 
-fn pool(told: &balancer::Pool, pool: &PoolShared, now: Instant) -> Pool {
-    let servers = told.servers.iter().zip(&pool.servers);
+fn pool(plan: &Plan, at: usize, now: Instant) -> Pool {
+    let pool = &plan.pools[at];
+    let servers = plan.config.pools()[at].servers.iter().zip(&pool.servers);
     let servers: Vec<_> = servers.map(|(told, server)| self::server(told, server, now)).collect();
     let healthy = servers.iter().filter(|server| server.state == Standing::Usable.as_str()).count();
-    Pool { name: pool.name.clone(), healthy, servers }
+    let taken = servers.iter().filter(|server| server.taken_by_workers > 0);
+    Pool {
+        name: pool.name.clone(),
+        policy: plan.layouts[at].settings().policy.as_str(),
+        healthy,
+        rank_taken: taken.map(|server| server.rank).max().unwrap_or(0),
+        discovery: plan.discovered[at].as_ref().map(|discovered| discovery(discovered, now)),
+        servers,
+    }
+}
+
+fn discovery(discovered: &Discovered, now: Instant) -> Discovery {
+    let state = discovered.state();
+    let ago = |then: Option<Instant>| then.map(|then| milliseconds(now.since(then)));
+    Discovery {
+        name: discovered.settings.name.as_str().to_owned(),
+        result: state.result,
+        answered_ago_ms: ago(state.answered),
+        stale_for_ms: ago(state.stale_since),
+        failures: state.failures,
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn server(told: &balancer::Server, server: &ServerShared, now: Instant) -> Server {
@@ -152,7 +205,6 @@ fn server(told: &balancer::Server, server: &ServerShared, now: Instant) -> Serve
     } else {
         (Standing::Usable.as_str(), format!("health check: {checked}"))
     };
-    let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Server {
         name: server.name.clone(),
         address: server.address.to_string(),
@@ -164,6 +216,12 @@ fn server(told: &balancer::Server, server: &ServerShared, now: Instant) -> Serve
         active: server.sum(|tally| &tally.active),
         idle_connections: server.sum(|tally| &tally.idle),
         retries: server.sum(|tally| &tally.retries),
+        hedges: server.sum(|tally| &tally.hedges),
+        overtaken: server.sum(|tally| &tally.overtaken),
+        latency_us: server.most(|tally| &tally.latency_us),
+        limit: server.sum(|tally| &tally.limit),
+        rank: server.most(|tally| &tally.rank),
+        taken_by_workers: server.sum(|tally| &tally.taken),
         failures: (0..Failure::ALL.len()).map(|at| server.sum(|tally| &tally.failures[at])).sum(),
         local_failures: server.sum(|tally| &tally.local_failures),
         last_tls_fault: server.last_tls_fault.lock().unwrap_or_else(PoisonError::into_inner).clone(),

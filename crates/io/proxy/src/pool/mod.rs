@@ -4,6 +4,7 @@
 //! request is finished exactly once, by [`Lease`]; a connection that spoke while idle is never used again.
 
 mod datagram;
+pub(crate) mod discovery;
 pub(crate) mod health;
 mod hedge;
 pub(crate) mod key;
@@ -423,7 +424,7 @@ impl PoolState {
             tracing::info!(pool = %self.shared.name, ?change, "pool changed");
         }
         for (server, (_, status)) in self.shared.servers.iter().zip(balance.servers(now)) {
-            server.tallies[self.worker].set_standing(status.standing);
+            server.tallies[self.worker].set_view(&status);
         }
     }
 
