@@ -24,6 +24,10 @@ check:
 tidy:
     scripts/test tidy
 
+# Every parser of the data plane against random bytes and other parsers.
+fuzz *arguments:
+    scripts/fuzz {{ arguments }}
+
 # CPU per request beside HAProxy and nginx, in every scenario or the named ones; writes docs/performance.md.
 bench *arguments:
     scripts/bench {{ arguments }}

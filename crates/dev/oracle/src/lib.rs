@@ -1,0 +1,75 @@
+//! What other HTTP/1.1 parsers make of the bytes that we take and of those that we send.
+//!
+//! Owns: the judgement of the fuzz targets, which is that of an ordinary test over the committed corpus too. Leaves to
+//! others: where the bytes come from. The other parsers are hyper, which reads heads with httparse as we do but frames
+//! content by itself, and milo, which has nothing in common with either.
+//!
+//! Invariant I9, as it is judged here: what we take, another parser refuses or frames in the same way; what we send, we
+//! ourselves take in the same way; and nothing depends on the pieces in which bytes arrive.
+
+mod course;
+mod milo;
+mod ours;
+mod pieces;
+mod theirs;
+
+use evenkeel_http1::Method;
+
+pub use course::{Course, Disagreement, End, Message};
+
+/// How much of a stream was judged by others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Agreement {
+    /// Messages that we took.
+    pub taken: usize,
+    /// Of these, messages that hyper framed alike.
+    pub hyper: usize,
+    /// Of these, messages that milo framed alike.
+    pub milo: usize,
+}
+
+/// Judges a client's bytes: requests one after another.
+///
+/// # Errors
+/// Two parsers frame the stream differently, or a split changes it.
+pub fn requests(stream: &[u8]) -> Result<Agreement, Disagreement> {
+    let whole = ours::requests(&[stream]);
+    let split = ours::requests(&pieces::of(stream));
+    course::same("requests in pieces", &whole, &split)?;
+    let agreement = Agreement {
+        taken: whole.course.messages.len(),
+        hyper: whole.course.agrees("hyper", &theirs::requests(stream))?,
+        milo: whole.course.agrees("milo", &milo::requests(stream))?,
+    };
+    // What we send begins no new story: we take it again, message by message.
+    let again = ours::requests(&[&whole.sent]);
+    course::sent_again(&whole, &again)?;
+    again.course.agrees("hyper, of what we send", &theirs::requests(&whole.sent))?;
+    again.course.agrees("milo, of what we send", &milo::requests(&whole.sent))?;
+    Ok(agreement)
+}
+
+/// Judges a server's bytes: the answer to one request of this method, interim answers included.
+///
+/// # Errors
+/// Two parsers frame the stream differently, or a split changes it.
+pub fn answer(stream: &[u8], method: Method) -> Result<Agreement, Disagreement> {
+    let whole = ours::answer(&[stream], method);
+    let split = ours::answer(&pieces::of(stream), method);
+    course::same("an answer in pieces", &whole, &split)?;
+    let agreement = Agreement {
+        taken: whole.course.messages.len(),
+        hyper: whole.course.agrees("hyper", &theirs::answer(stream, method))?,
+        milo: whole.course.agrees("milo", &milo::answer(stream, method))?,
+    };
+    let again = ours::answer(&[&whole.sent], method);
+    course::sent_again(&whole, &again)?;
+    again.course.agrees("hyper, of what we send", &theirs::answer(&whole.sent, method))?;
+    again.course.agrees("milo, of what we send", &milo::answer(&whole.sent, method))?;
+    // A client of HTTP/1.0 gets the same data without chunks, up to the end of the connection.
+    if let Some(data) = &whole.data {
+        let plain = ours::answer(&[&whole.sent_plain], method);
+        course::same_data(&plain, data)?;
+    }
+    Ok(agreement)
+}

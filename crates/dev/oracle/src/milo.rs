@@ -1,0 +1,130 @@
+//! milo's reading of the same bytes.
+//!
+//! Differs from what is compared: milo takes no content in 205 at all, and looks at no content of HEAD only when told for
+//! each message; where that matters it is not asked.
+
+use std::cell::RefCell;
+
+use evenkeel_http1::Method;
+use milo_parser::{
+    CALLBACK_ACTIVE_ALL, Parser, STATE_BODY_WITH_NO_LENGTH, STATE_ERROR, STATE_FINISH, STATE_START,
+    STATE_TUNNEL,
+};
+
+use crate::course::{Course, End, Message, is_nothing, path_of};
+
+/// Longest line that it takes, in bytes: longer than any that we take.
+const LONGEST_LINE: usize = 1 << 20;
+
+/// What it told of in one call: a sort of event, and the bytes that it is about.
+#[derive(Clone, Copy)]
+enum Told {
+    Start(usize, usize),
+    Target(usize, usize),
+    Data(usize, usize),
+    Complete,
+}
+
+thread_local! {
+    static TOLD: RefCell<Vec<Told>> = const { RefCell::new(Vec::new()) };
+}
+
+fn tell(told: Told) {
+    TOLD.with_borrow_mut(|all| all.push(told));
+}
+
+/// What is known of the message under way.
+#[derive(Default)]
+struct Draft {
+    start: String,
+    content: Vec<u8>,
+}
+
+fn parser(is_request: bool) -> Parser {
+    let mut parser = Parser::new();
+    parser.autodetect = false;
+    parser.is_request = is_request;
+    parser.max_start_line_length = LONGEST_LINE;
+    parser.max_header_length = LONGEST_LINE;
+    parser.callbacks.on_method = |_, at, length| tell(Told::Start(at, length));
+    parser.callbacks.on_status = |_, at, length| tell(Told::Start(at, length));
+    parser.callbacks.on_url = |_, at, length| tell(Told::Target(at, length));
+    parser.callbacks.on_data = |_, at, length| tell(Told::Data(at, length));
+    parser.callbacks.on_message_complete = |_, _, _| tell(Told::Complete);
+    parser.active_callbacks = CALLBACK_ACTIVE_ALL;
+    parser
+}
+
+/// Lets it read all of `stream`.
+fn read(mut parser: Parser, stream: &[u8]) -> Course {
+    let mut course = Course::new(End::Clean);
+    let mut draft = Draft::default();
+    let mut rest = stream;
+    loop {
+        let taken = parser.parse(rest.as_ptr(), rest.len());
+        let told = TOLD.with_borrow_mut(std::mem::take);
+        let idle = told.is_empty();
+        for told in told {
+            let part =
+                |at: usize, length: usize| String::from_utf8_lossy(&rest[at..at + length]).into_owned();
+            match told {
+                Told::Start(at, length) => draft.start = part(at, length),
+                Told::Target(at, length) => {
+                    draft.start = format!("{} {}", draft.start, path_of(&part(at, length)));
+                }
+                Told::Data(at, length) => draft.content.extend_from_slice(&rest[at..at + length]),
+                Told::Complete => course.messages.push(std::mem::take(&mut draft).message()),
+            }
+        }
+        rest = &rest[taken.min(rest.len())..];
+        let ended = matches!(parser.state, STATE_ERROR | STATE_FINISH | STATE_TUNNEL);
+        if ended || rest.is_empty() || taken == 0 && idle {
+            break;
+        }
+    }
+    course.end = match parser.state {
+        STATE_ERROR => End::Refused,
+        STATE_FINISH | STATE_TUNNEL => End::Over,
+        STATE_BODY_WITH_NO_LENGTH => {
+            course.messages.push(draft.message());
+            End::Over
+        }
+        STATE_START if is_nothing(rest) => End::Clean,
+        _ => End::Within,
+    };
+    course
+}
+
+impl Draft {
+    fn message(self) -> Message {
+        Message { start: self.start, content: self.content }
+    }
+}
+
+/// milo as a server.
+pub(crate) fn requests(stream: &[u8]) -> Course {
+    if is_nothing(stream) {
+        return Course::new(End::Clean);
+    }
+    read(parser(true), stream)
+}
+
+/// milo as a client that asked with `method`.
+pub(crate) fn answer(stream: &[u8], method: Method) -> Course {
+    let mut parser = parser(false);
+    parser.skip_body = method == Method::Head;
+    let mut course = read(parser, stream);
+    let interim = |message: &Message| message.start.starts_with('1') && message.start != "101";
+    let skipped = course.messages.iter().any(interim) && method == Method::Head;
+    course.messages.retain(|message| !interim(message));
+    course.messages.truncate(1);
+    match course.messages.first() {
+        Some(first) if first.start == "205" || skipped => Course::new(End::Refused),
+        // What stands behind the one answer is nobody's business here.
+        Some(_) => Course { end: End::Over, ..course },
+        None if skipped => Course::new(End::Refused),
+        // Interim answers, or nothing at all: the answer is still to come.
+        None if course.end == End::Clean => Course::new(End::Within),
+        None => course,
+    }
+}
