@@ -135,9 +135,9 @@ fn what_keeps_it_from_starting_is_said_with_its_remedy() {
     };
     assert!(failed(&["--config", path]).contains("cannot be read"));
 
-    std::fs::write(&file, "[[listener]]\nname = \"web\"\nmode = \"udp\"\npolicy = 3\n").unwrap();
+    std::fs::write(&file, "[[listener]]\nname = \"web\"\nmode = \"sctp\"\npolicy = 3\n").unwrap();
     let errors = failed(&["--config", path]);
-    assert!(errors.contains(":3") && errors.contains("udp") && errors.contains("policy"), "{errors}");
+    assert!(errors.contains(":3") && errors.contains("sctp") && errors.contains("policy"), "{errors}");
 
     let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
     std::fs::write(&file, config(occupied.local_addr().unwrap(), free())).unwrap();
