@@ -36,7 +36,7 @@ pub use rewrite::{
     write_request, write_response,
 };
 pub use span::Span;
-pub use trailers::Trailers;
+pub use trailers::{Trailers, may_trail};
 
 /// What a look at the bytes so far gave.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -89,12 +89,17 @@ fn lines(section: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn is_barred(line: &[u8]) -> bool {
-    let name = line.split(|&b| b == b':').next().unwrap_or_default();
+    !may_trail(line.split(|&b| b == b':').next().unwrap_or_default())
+}
+
+/// Whether a field of this name, in any case of its letters, may pass behind the content (RFC 9110 §6.5.1).
+#[must_use]
+pub fn may_trail(name: &[u8]) -> bool {
     // A server that takes `_` for `-` sees the same field.
     let reads_like = |barred: &str| {
         let alike = |(&a, &b): (&u8, &u8)| a.eq_ignore_ascii_case(&b) || a == b'_' && b == b'-';
         name.len() == barred.len() && name.iter().zip(barred.as_bytes()).all(alike)
     };
     let forwarded = name.len() > 12 && name[..12].eq_ignore_ascii_case(b"x-forwarded-");
-    forwarded || BARRED.iter().any(|barred| reads_like(barred))
+    !forwarded && !BARRED.iter().any(|barred| reads_like(barred))
 }

@@ -28,5 +28,5 @@ pub use guard::{
     ANSWERED_PINGS, Block, EMPTY_DATA, Flood, Guard, MAX_CONTINUATIONS, PINGS, PRIORITIES, RESETS, Room,
     SETTINGS, SLIVERS, UNKNOWN, Verdict, WINDOW_UPDATES,
 };
-pub use request::{Asked, Body, Pseudo, Written, write_request};
-pub use text::{Line, Lines, StartLine, is_for_one_hop, write_trailers};
+pub use request::{Asked, Body, Pseudo, write_request};
+pub use text::{Line, Lines, StartLine, Trailing, is_for_one_hop, judge_trailer, write_trailers};

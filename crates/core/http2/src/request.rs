@@ -42,19 +42,11 @@ pub enum Asked {
     WebSocket,
 }
 
-/// What was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Written {
-    /// What it asks for.
-    pub asked: Asked,
-    /// Whether the client takes trailer fields (`te: trailers`), which the text does not say.
-    pub takes_trailers: bool,
-}
-
-/// Writes a request as the head of HTTP/1.1.
+/// Writes a request as the head of HTTP/1.1; what it asks for.
 ///
-/// `fields` gives the fields from the first to the last, each time that it is called. `key` is the value of Sec-WebSocket-Key for a WebSocket, which HTTP/2 does without (RFC 8441 §5.1). When this fails
-/// part of the text may have been written.
+/// `fields` gives the fields from the first to the last, each time that it is called. `key` is the value of
+/// Sec-WebSocket-Key for a WebSocket, which HTTP/2 does without (RFC 8441 §5.1). When this fails part of the text may have
+/// been written.
 ///
 /// # Errors
 /// The request is malformed, or asks for what is not offered.
@@ -64,7 +56,7 @@ pub fn write_request<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(
     body: Body,
     key: &[u8],
     out: &mut Vec<u8>,
-) -> Result<Written, MessageError> {
+) -> Result<Asked, MessageError> {
     let asked = asked(pseudo)?;
     let authority = authority(pseudo, fields())?;
     out.extend_from_slice(match asked {
@@ -75,8 +67,8 @@ pub fn write_request<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(
     out.extend_from_slice(path(pseudo)?);
     out.extend_from_slice(b" HTTP/1.1\r\n");
     field::write(b"host", authority, out);
-    let found = write_fields(&fields, asked, out)?;
-    match (asked, body, found.length) {
+    let length = write_fields(&fields, asked, out)?;
+    match (asked, body, length) {
         (Asked::WebSocket, Body::Follows, None) => {
             out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: ");
             out.extend_from_slice(key);
@@ -91,7 +83,7 @@ pub fn write_request<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(
         (Asked::Request, Body::None, Some(_) | None) | (Asked::Request, Body::Follows, Some(_)) => {}
     }
     out.extend_from_slice(b"\r\n");
-    Ok(Written { asked, takes_trailers: found.takes_trailers })
+    Ok(asked)
 }
 
 /// Methods whose requests should say that they have no content (RFC 9110 §8.6).
@@ -147,25 +139,20 @@ fn authority<'a>(
         .ok_or(MessageError::Authority)
 }
 
-/// What was found on the way.
-struct Found {
-    length: Option<u64>,
-    takes_trailers: bool,
-}
-
+/// Writes all fields but the host; the length that they tell.
 fn write_fields<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(
     fields: impl Fn() -> I,
     asked: Asked,
     out: &mut Vec<u8>,
-) -> Result<Found, MessageError> {
-    let mut found = Found { length: None, takes_trailers: false };
-    let mut cookies = 0;
+) -> Result<Option<u64>, MessageError> {
+    let mut told = None;
+    let (mut cookies, mut takes_trailers) = (0, false);
     for (name, value) in fields() {
         field::check(name, value)?;
         match name {
             b"host" => continue,
             b"te" => {
-                found.takes_trailers = true;
+                takes_trailers = true;
                 continue;
             }
             b"cookie" => {
@@ -175,7 +162,7 @@ fn write_fields<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(
             b"sec-websocket-key" if asked == Asked::WebSocket => continue,
             b"content-length" => {
                 let length = field::length(value).ok_or(MessageError::ContentLength)?;
-                if found.length.replace(length).is_some() {
+                if told.replace(length).is_some() {
                     return Err(MessageError::ContentLength);
                 }
             }
@@ -193,5 +180,9 @@ fn write_fields<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(
         }
         out.extend_from_slice(b"\r\n");
     }
-    Ok(found)
+    if takes_trailers && asked == Asked::Request {
+        // In HTTP/1.1 it is for one hop, which Connection must say (RFC 9110 §10.1.4).
+        out.extend_from_slice(b"te: trailers\r\nconnection: te\r\n");
+    }
+    Ok(told)
 }

@@ -5,6 +5,8 @@
 
 use alloc::vec::Vec;
 
+use evenkeel_http1::may_trail;
+
 use crate::{MessageError, field};
 
 /// A field line.
@@ -87,24 +89,24 @@ pub fn is_for_one_hop(name: &[u8]) -> bool {
     }
 }
 
-/// Fields that frame, route or authenticate, or say what the content is: a recipient that merges trailer fields with the
-/// header fields would take them for what the message was judged by (RFC 9110 §6.5.1).
-const BARRED: [&[u8]; 14] = [
-    b"authorization",
-    b"content-encoding",
-    b"content-length",
-    b"content-range",
-    b"content-type",
-    b"cookie",
-    b"expect",
-    b"forwarded",
-    b"host",
-    b"proxy-authorization",
-    b"set-cookie",
-    b"te",
-    b"trailer",
-    b"via",
-];
+/// What becomes of a trailer field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trailing {
+    /// It passes.
+    Passes,
+    /// It is dropped, for a recipient that merges it with the header fields would take it for what the message was judged
+    /// by (RFC 9110 §6.5.1).
+    Dropped,
+}
+
+/// Says what becomes of a trailer field of HTTP/2.
+///
+/// # Errors
+/// The field is malformed.
+pub fn judge_trailer(name: &[u8], value: &[u8]) -> Result<Trailing, MessageError> {
+    field::check(name, value)?;
+    Ok(if may_trail(name) { Trailing::Passes } else { Trailing::Dropped })
+}
 
 /// Writes trailer fields as the end of chunked content: the last chunk, the section, the empty line. Those that may not
 /// stand there are dropped.
@@ -117,9 +119,9 @@ pub fn write_trailers<'a>(
 ) -> Result<(), MessageError> {
     out.extend_from_slice(b"0\r\n");
     for (name, value) in fields {
-        field::check(name, value)?;
-        if !BARRED.contains(&name) && !name.starts_with(b"x-forwarded-") {
-            field::write(name, value, out);
+        match judge_trailer(name, value)? {
+            Trailing::Passes => field::write(name, value, out),
+            Trailing::Dropped => {}
         }
     }
     out.extend_from_slice(b"\r\n");

@@ -3,7 +3,7 @@
 
 use evenkeel_http1::{Parsed, Peer, parse_request};
 use evenkeel_http2::{
-    Asked, Body, Content, Lines, MessageError, Pseudo, Written, write_answer, write_request, write_trailers,
+    Asked, Body, Content, Lines, MessageError, Pseudo, write_answer, write_request, write_trailers,
 };
 use proptest::prelude::*;
 
@@ -21,10 +21,10 @@ fn bytes<'a>(fields: Fields<'a>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> +
     fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()))
 }
 
-fn text(pseudo: &Pseudo<'_>, fields: Fields<'_>, body: Body) -> Result<(String, Written), MessageError> {
+fn text(pseudo: &Pseudo<'_>, fields: Fields<'_>, body: Body) -> Result<(String, Asked), MessageError> {
     let mut out = Vec::new();
-    let written = write_request(pseudo, || bytes(fields), body, b"KEY", &mut out)?;
-    Ok((String::from_utf8(out).unwrap(), written))
+    let asked = write_request(pseudo, || bytes(fields), body, b"KEY", &mut out)?;
+    Ok((String::from_utf8(out).unwrap(), asked))
 }
 
 fn refused(pseudo: &Pseudo<'_>, fields: Fields<'_>, body: Body) -> Option<MessageError> {
@@ -34,9 +34,13 @@ fn refused(pseudo: &Pseudo<'_>, fields: Fields<'_>, body: Body) -> Option<Messag
 #[test]
 fn a_request_becomes_the_text_that_says_the_same() {
     let fields: Fields<'_> = &[("cookie", "a=1"), ("accept", "*/*"), ("te", "trailers"), ("cookie", "b=2")];
-    let (out, written) = text(&PLAIN, fields, Body::None).unwrap();
-    assert_eq!(out, "GET /a?b HTTP/1.1\r\nhost: exam.example\r\naccept: */*\r\ncookie: a=1; b=2\r\n\r\n");
-    assert_eq!(written, Written { asked: Asked::Request, takes_trailers: true });
+    let (out, asked) = text(&PLAIN, fields, Body::None).unwrap();
+    assert_eq!(
+        out,
+        "GET /a?b HTTP/1.1\r\nhost: exam.example\r\naccept: */*\r\ncookie: a=1; b=2\r\n\
+         te: trailers\r\nconnection: te\r\n\r\n"
+    );
+    assert_eq!(asked, Asked::Request);
 }
 
 #[test]
@@ -104,13 +108,13 @@ fn i9_requests_that_would_smuggle_are_refused() {
 fn extended_connect_becomes_an_upgrade_with_a_key_of_ours() {
     let pseudo = Pseudo { method: b"CONNECT", protocol: Some(b"websocket"), ..PLAIN };
     let fields: Fields<'_> = &[("sec-websocket-key", "theirs"), ("sec-websocket-version", "13")];
-    let (out, written) = text(&pseudo, fields, Body::Follows).unwrap();
+    let (out, asked) = text(&pseudo, fields, Body::Follows).unwrap();
     assert_eq!(
         out,
         "GET /a?b HTTP/1.1\r\nhost: exam.example\r\nsec-websocket-version: 13\r\nconnection: upgrade\r\n\
          upgrade: websocket\r\nsec-websocket-key: KEY\r\n\r\n"
     );
-    assert_eq!(written.asked, Asked::WebSocket);
+    assert_eq!(asked, Asked::WebSocket);
     assert!(refused(&pseudo, &[], Body::None).is_some(), "a tunnel needs a stream that is open");
     let other = Pseudo { protocol: Some(b"connect-udp"), ..pseudo };
     assert_eq!(refused(&other, &[], Body::Follows), Some(MessageError::Protocol));

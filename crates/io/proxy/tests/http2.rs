@@ -31,7 +31,7 @@ fn requests_of_a_connection_reach_servers_as_http1_and_their_answers_come_back()
             assert!(seen.starts_with(&format!("GET {path} HTTP/1.1\r\nhost: site\r\n")), "{seen}");
             assert_eq!(field(&seen, "cookie"), Some("a=1; b=2"));
             assert_eq!(field(&seen, "x-forwarded-for"), Some("127.0.0.1"));
-            assert_eq!((field(&seen, "x-end"), field(&seen, "te")), (Some("2"), None));
+            assert_eq!((field(&seen, "x-end"), field(&seen, "te")), (Some("2"), Some("trailers")));
             assert_eq!(answer.field("content-length"), Some(seen.len().to_string().as_str()));
         }
     });

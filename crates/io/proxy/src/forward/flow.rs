@@ -16,7 +16,7 @@ use http::HeaderMap;
 
 use crate::{
     clock::Clock,
-    http2::settings::SEND_BUFFER_BYTES,
+    http2::{fields, settings::SEND_BUFFER_BYTES},
     net::sweep::{Phase, Watch},
     pool::deadline,
     route::compress::Travel,
@@ -240,7 +240,10 @@ impl Source for StreamSource {
                 Some(Err(_)) => return Poll::Ready(Err(Fault::Closed)),
                 None => {
                     let trailers = ready!(self.stream.poll_trailers(context)).map_err(|_| Fault::Closed)?;
-                    return Poll::Ready(Ok(Next::End(trailers)));
+                    let passing = trailers.map_or(Ok(None), fields::passing);
+                    return Poll::Ready(
+                        passing.map(Next::End).map_err(|_| Fault::Malformed(ChunkError::Trailer)),
+                    );
                 }
             }
         }

@@ -17,7 +17,7 @@ use http::HeaderMap;
 use crate::{
     client::Client,
     forward::{
-        self, Ended, Exchange, Trailers,
+        self, Ended, Exchange,
         flow::{Answering, Closed, Ending, Sink},
         socket::{Frames, SocketSink, SocketSource},
     },
@@ -56,7 +56,6 @@ pub(crate) async fn run(client: &mut Client, mut request: Request, pool: &Rc<Poo
         up: has_content.then_some(&mut up),
         down,
         asked: Asked::Request,
-        trailers: Trailers::Unwanted,
     };
     let ended = forward::over_http2(&mut exchange, pool).await;
     exchange.request.received += received.get();

@@ -24,6 +24,7 @@ use crate::{
         exchange::{Broken, closed},
         request::{ClientFault, Request},
     },
+    http2::fields,
     net::{
         scratch::{self, SCRATCH_BYTES, Scratch},
         socket::{Read, Socket},
@@ -227,7 +228,9 @@ impl Reader<'_> {
         let mut filter = route::answer::write_head(self.request, (head, bytes), onward, travel, out);
         let mut content = Content::of(head.framing, head.trailers);
         let mut plain = Vec::new();
-        let taken = content.take_plain(rest, &mut plain).map_err(|_| Broken::Server(Failure::BadAnswer))?;
+        let bad = |_| Broken::Server(Failure::BadAnswer);
+        let (taken, section) = content.take_apart(rest, &mut plain).map_err(bad)?;
+        let trailers = fields::trailers(&section);
         let keep = head.keep_alive && taken == rest.len();
         if let Some(filter) = &mut filter {
             let after = if content.is_done() { After::End } else { After::Pause };
@@ -236,13 +239,16 @@ impl Reader<'_> {
             plain = coded;
         }
         let sent = (out.len() + plain.len()) as u64;
-        let ending = if content.is_done() { Ending::Last } else { Ending::More };
+        let ending = if content.is_done() && trailers.is_none() { Ending::Last } else { Ending::More };
         if plain.is_empty() && ending == Ending::Last {
             down.begin(head.status, head.framing, out, Ending::Last).map_err(gone)?;
         } else {
             down.begin(head.status, head.framing, out, Ending::More).map_err(gone)?;
             if !plain.is_empty() {
                 down.push(Bytes::from(plain), ending).map_err(gone)?;
+            }
+            if trailers.is_some() {
+                down.finish(trailers).map_err(gone)?;
             }
         }
         Ok(Step::Begun { status: head.status, content, keep, sent, filter })

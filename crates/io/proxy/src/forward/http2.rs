@@ -36,10 +36,10 @@ pub(super) async fn converse<U: Source, D: Answering>(
     linked: &Linked,
     scheme: &'static str,
 ) -> Result<Served, Failed> {
-    let Exchange { client, watch, request, up, down, trailers, .. } = exchange;
+    let Exchange { client, watch, request, up, down, .. } = exchange;
     let progress = Progress::new(client, watch, request, up.is_some());
     watch.rest();
-    let head = fields::request(&request.bytes, scheme, *trailers).ok_or(Failed::Broken(Broken::Raced));
+    let head = fields::request(&request.bytes, scheme).ok_or(Failed::Broken(Broken::Raced));
     // What passed the rules of HTTP/1.1 and could still not be said in HTTP/2 is refused as malformed.
     let head = head.map_err(|_| Failed::Unsayable)?;
     let mut requests = linked.requests();

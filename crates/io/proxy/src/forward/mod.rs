@@ -49,16 +49,6 @@ pub(crate) struct Exchange<'a, U, D> {
     pub(crate) up: Option<U>,
     pub(crate) down: D,
     pub(crate) asked: Asked,
-    pub(crate) trailers: Trailers,
-}
-
-/// Whether the client said that it takes trailer fields (RFC 9110 §10.1.4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trailers {
-    /// It did: a server of gRPC answers no one else.
-    Wanted,
-    /// It did not.
-    Unwanted,
 }
 
 /// What became of a request.

@@ -33,6 +33,8 @@ pub(crate) struct SocketSource<'a> {
     touched: bool,
     /// What came behind the end of the content.
     surplus: Vec<u8>,
+    /// Trailer lines that were not given yet.
+    trailers: Vec<u8>,
     received: &'a Cell<u64>,
     limit: u64,
 }
@@ -45,7 +47,16 @@ impl<'a> SocketSource<'a> {
         limit: u64,
         received: &'a Cell<u64>,
     ) -> Self {
-        Self { socket, content, early: Vec::new(), touched: false, surplus: Vec::new(), received, limit }
+        Self {
+            socket,
+            content,
+            early: Vec::new(),
+            touched: false,
+            surplus: Vec::new(),
+            trailers: Vec::new(),
+            received,
+            limit,
+        }
     }
 
     /// Takes `early` first, which was read before.
@@ -72,7 +83,8 @@ impl<'a> SocketSource<'a> {
 
     fn take_in(&mut self, bytes: &[u8], plain: &mut Vec<u8>) -> Result<Option<Bytes>, Fault> {
         let (taken, out) = if matches!(self.content, Content::Chunked(_)) {
-            let taken = self.content.take_plain(bytes, plain).map_err(Fault::Malformed)?;
+            let (taken, trailers) = self.content.take_apart(bytes, plain).map_err(Fault::Malformed)?;
+            self.trailers = trailers;
             if matches!(self.content, Content::Chunked(_)) && self.content.announced() > self.limit {
                 return Err(Fault::TooLarge);
             }
@@ -91,7 +103,8 @@ impl<'a> SocketSource<'a> {
 impl Source for SocketSource<'_> {
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<Next, Fault>> {
         if self.content.is_done() {
-            return Poll::Ready(Ok(Next::End(None)));
+            let section = std::mem::take(&mut self.trailers);
+            return Poll::Ready(Ok(Next::End(fields::trailers(&section))));
         }
         if self.early.is_empty() {
             ready!(self.socket.poll_readable(context));
@@ -118,7 +131,7 @@ impl Source for SocketSource<'_> {
     }
 
     fn is_over(&self) -> bool {
-        self.content.is_done()
+        self.content.is_done() && self.trailers.is_empty()
     }
 
     fn is_untouched(&self) -> bool {

@@ -97,11 +97,21 @@ impl Content {
 
     /// Like [`Self::take_into`], but appends the data alone, without chunks and trailers.
     pub(crate) fn take_plain(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, ChunkError> {
+        self.take_apart(input, out).map(|(taken, _)| taken)
+    }
+
+    /// Like [`Self::take_plain`], and gives the trailer lines that may pass, when the content has ended with some.
+    pub(crate) fn take_apart(
+        &mut self,
+        input: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(usize, Vec<u8>), ChunkError> {
         let Self::Chunked(scanner) = self else {
             let taken = self.take_bare(input);
             out.extend_from_slice(&input[..taken]);
-            return Ok(taken);
+            return Ok((taken, Vec::new()));
         };
+        let mut trailers = Vec::new();
         let mut taken = 0;
         while taken < input.len() && !scanner.is_done() {
             let piece = scanner.next(&input[taken..])?;
@@ -111,9 +121,10 @@ impl Content {
             taken += piece.length();
         }
         if scanner.is_done() {
+            trailers.extend_from_slice(scanner.trailers());
             *self = Self::Done;
         }
-        Ok(taken)
+        Ok((taken, trailers))
     }
 
     /// `count` bytes of content with a known length went by without being looked at.

@@ -4,11 +4,11 @@
 //! head is copied once; its values are parts of that copy.
 
 use bytes::Bytes;
-use evenkeel_http2::{Body, Content, Lines, MessageError, Pseudo, Written, write_answer, write_request};
+use evenkeel_http2::{
+    Asked, Body, Content, Lines, MessageError, Pseudo, Trailing, judge_trailer, write_answer, write_request,
+};
 use h2::ext::Protocol;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
-
-use crate::forward::Trailers;
 
 /// Room for the fields of a usual answer, beyond which the map grows.
 const FIELDS: usize = 12;
@@ -35,22 +35,44 @@ pub(crate) fn answer(status: u16, text: &[u8]) -> Option<Response<()>> {
 }
 
 /// A request's head out of its text; `None` when it could not be said in HTTP/2.
-pub(crate) fn request(text: &[u8], scheme: &'static str, trailers: Trailers) -> Option<Request<()>> {
+///
+/// Of TE only that trailer fields are taken is ever in the text, which HTTP/2 says too.
+pub(crate) fn request(text: &[u8], scheme: &'static str) -> Option<Request<()>> {
     let text = Bytes::copy_from_slice(text);
     let (start, lines) = Lines::of_head(&text);
     let mut fields = fields(&text, lines)?;
     // Who is asked is said in one way only (RFC 9113 §8.3.1).
     let host = fields.remove(http::header::HOST)?;
-    fields.remove(http::header::TE);
-    if trailers == Trailers::Wanted {
-        fields.insert(http::header::TE, HeaderValue::from_static("trailers"));
-    }
     let uri = Uri::builder().scheme(scheme).authority(host.as_bytes()).path_and_query(start.second);
     let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(start.first).ok()?;
     *request.uri_mut() = uri.build().ok()?;
     *request.headers_mut() = fields;
     Some(request)
+}
+
+/// Trailer fields out of their text, which was filtered; `None` when there are none.
+pub(crate) fn trailers(section: &[u8]) -> Option<HeaderMap> {
+    if section.is_empty() {
+        return None;
+    }
+    let text = Bytes::copy_from_slice(section);
+    fields(&text, Lines::of_section(&text)).filter(|fields| !fields.is_empty())
+}
+
+/// Trailer fields of HTTP/2 without those that may not stand there; `None` when none is left.
+pub(crate) fn passing(mut trailers: HeaderMap) -> Result<Option<HeaderMap>, MessageError> {
+    let mut dropped = Vec::new();
+    for (name, value) in &trailers {
+        match judge_trailer(name.as_str().as_bytes(), value.as_bytes())? {
+            Trailing::Passes => {}
+            Trailing::Dropped => dropped.push(name.clone()),
+        }
+    }
+    for name in dropped {
+        trailers.remove(name);
+    }
+    Ok(Some(trailers).filter(|trailers| !trailers.is_empty()))
 }
 
 /// The fields as pairs of bytes.
@@ -64,7 +86,7 @@ pub(crate) fn write_request_text(
     body: Body,
     key: &[u8],
     out: &mut Vec<u8>,
-) -> Result<Written, MessageError> {
+) -> Result<Asked, MessageError> {
     let uri = &parts.uri;
     let pseudo = Pseudo {
         method: parts.method.as_str().as_bytes(),

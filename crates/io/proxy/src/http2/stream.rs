@@ -20,7 +20,7 @@ use crate::{
     access_log::Event,
     client::Client,
     forward::{
-        self, Ended, Exchange, Trailers,
+        self, Ended, Exchange,
         flow::{Answering, Closed, Ending, Sink, StreamSink, StreamSource},
     },
     http1::{
@@ -55,15 +55,8 @@ pub(crate) async fn serve(
                 Body::None => None,
                 Body::Follows => Some(StreamSource::new(content, limit)),
             };
-            let mut exchange = Exchange {
-                client,
-                watch: &watch,
-                request: taken.request,
-                up,
-                down,
-                asked: taken.asked,
-                trailers: taken.trailers,
-            };
+            let mut exchange =
+                Exchange { client, watch: &watch, request: taken.request, up, down, asked: taken.asked };
             match forward::run(&mut exchange).await {
                 // A stream on which nothing was said is reset by being forgotten.
                 Ended::Served | Ended::Gone => {}
@@ -115,7 +108,6 @@ fn refuse_unread(client: &Client, down: &mut Down<'_>, status: u16, reason: &str
 struct Taken {
     request: Request,
     asked: Asked,
-    trailers: Trailers,
 }
 
 /// Why there is none.
@@ -143,7 +135,7 @@ fn take_text(
     let is_connect = parts.method == http::Method::CONNECT;
     let key =
         if is_connect { forward::websocket::key(&client.worker) } else { [0; forward::websocket::KEY_BYTES] };
-    let written =
+    let asked =
         fields::write_request_text(parts, body, &key, text).map_err(|error| match error.status() {
             Some(status) => Refused::Status(status, error.to_string()),
             None => Refused::Malformed,
@@ -160,8 +152,7 @@ fn take_text(
     if let Some(line) = &mut request.line {
         line.protocol = "HTTP/2.0";
     }
-    let trailers = if written.takes_trailers { Trailers::Wanted } else { Trailers::Unwanted };
-    Ok(Taken { request, asked: written.asked, trailers })
+    Ok(Taken { request, asked })
 }
 
 /// The client's side of an answer.
