@@ -68,3 +68,40 @@ address = "10.0.0.7:80"
     assert_eq!(told.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [8, 8, 9, 10], "{errors}");
     assert!(told[2].1.contains("listener[web].forward.trusted[1] is `10.0.0.1/8`"), "{errors}");
 }
+
+#[test]
+fn a_collector_is_taken_apart_and_what_cannot_be_one_is_refused() {
+    let base = "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\nmode = \"http\"\npool = \"app\"\n\
+                [[pool]]\nname = \"app\"\n[[pool.server]]\nname = \"a\"\naddress = \"10.0.0.7:80\"\n";
+    let parse = |lines: &str| balancer::Config::parse("balancer.toml", &format!("{base}[tracing]\n{lines}"));
+    for (url, tls, host, port, path) in [
+        ("http://127.0.0.1:4318/v1/traces", false, "127.0.0.1", 4318, "/v1/traces"),
+        ("http://collector", false, "collector", 80, "/v1/traces"),
+        ("https://collector.example/otlp", true, "collector.example", 443, "/otlp"),
+        ("https://[::1]", true, "[::1]", 443, "/v1/traces"),
+        ("https://[::1]:4318/", true, "[::1]", 4318, "/v1/traces"),
+        ("https://c:80/x", true, "c", 80, "/x"),
+    ] {
+        let config = parse(&format!("endpoint = \"{url}\"\n")).unwrap_or_else(|errors| panic!("{errors}"));
+        let tracing = config.tracing().unwrap();
+        let endpoint = &tracing.endpoint;
+        assert_eq!(endpoint.encryption == balancer::Encryption::Tls, tls, "{url}");
+        assert_eq!((endpoint.host.as_str(), endpoint.port, endpoint.path.as_str()), (host, port, path));
+        assert_eq!((tracing.queue_length.get(), tracing.batch_size.get()), (2048, 512));
+        assert_eq!((u16::from(tracing.sample), tracing.service_name.as_str()), (10, "evenkeel"));
+    }
+    let few = parse("endpoint = \"http://c\"\nqueue_length = 100\n").unwrap();
+    assert_eq!(few.tracing().unwrap().batch_size.get(), 100, "a message takes no more than may wait");
+    for (lines, count) in [
+        ("", 1),
+        ("endpoint = \"grpc://c:4317\"", 1),
+        ("endpoint = \"http://user@c\"", 1),
+        ("endpoint = \"http://c\"\nqueue_length = 100\nbatch_size = 101", 1),
+        ("endpoint = \"http://c\"\nsample_per_mille = 1001\ndeadline = \"1h\"\nservice_name = \"\"", 3),
+        ("endpoint = \"http://c\"\n[[tracing.header]]\nname = \"Content-Type\"\nfile = \"x\"", 1),
+        ("endpoint = \"http://c\"\n[[tracing.header]]\nname = \"a b\"", 2),
+        ("endpoint = \"http://c\"\nendpont = 1", 1),
+    ] {
+        assert_eq!(parse(lines).unwrap_err().count(), count, "{lines}");
+    }
+}

@@ -14,6 +14,7 @@ use crate::Violation;
 pub const CORE_MAY_USE: &[&str] = &[
     "base64",
     "block-buffer",
+    "bytes",
     "cfg-if",
     "cpufeatures",
     "crypto-common",
@@ -25,6 +26,7 @@ pub const CORE_MAY_USE: &[&str] = &[
     "hybrid-array",
     "itoa",
     "memchr",
+    "prost",
     "regex-automata",
     "regex-syntax",
     "serde",

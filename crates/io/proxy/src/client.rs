@@ -110,8 +110,13 @@ impl Client {
         self.carry.extend_from_slice(&bytes[..bytes.len().min(ENOUGH)]);
     }
 
-    /// Writes to the access log, when there is one.
+    /// Tells of a request's end, or a connection's: as a span where it is traced, and in the access log when there is one.
     pub(crate) fn log(&self, event: &access_log::Event<'_>) {
+        if let Some(request) = event.request
+            && let Some(traced) = &request.traced
+        {
+            traced.ended(self, request, event);
+        }
         let settings = self.listening.settings();
         if let Some(log) = &settings.access_log {
             let session = self.socket.session();

@@ -27,6 +27,7 @@ mod route;
 mod shared;
 mod tcp;
 mod tls;
+mod trace;
 mod udp;
 mod worker;
 

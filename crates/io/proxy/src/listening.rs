@@ -20,6 +20,7 @@ use crate::{
     route::{Routes, errors::ErrorPages},
     shared::{ListenerShared, ListenerTally},
     tls::{front::Front, identity::CertificateFields, passing::Passing},
+    trace::Tracer,
     worker::Worker,
 };
 
@@ -40,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) udp: Option<Udp>,
     pub(crate) proxy_protocol: Option<Arc<ProxyProtocol>>,
     pub(crate) access_log: Option<AccessLog>,
+    /// `None` where requests are not traced.
+    pub(crate) tracer: Option<Rc<Tracer>>,
     /// What our own errors look like.
     pub(crate) errors: Arc<ErrorPages>,
     /// `None` when every request goes to the pool as it is.

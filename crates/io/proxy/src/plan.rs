@@ -30,6 +30,7 @@ use crate::{
         front::{Front, Inside},
         identity::CertificateFields,
     },
+    trace::Traces,
     udp,
 };
 
@@ -78,6 +79,7 @@ pub(crate) struct Plan {
     pub(crate) listeners: Vec<PlannedListener>,
     pub(crate) routes: PlannedRoutes,
     pub(crate) access_log: Option<AccessLog>,
+    pub(crate) traces: Traces,
     pub(crate) admin: Arc<AdminSocket>,
 }
 
@@ -196,6 +198,9 @@ pub enum PlanError {
         /// What is wrong, with the file's name and the remedy.
         problem: String,
     },
+    /// Spans cannot be sent as the configuration says.
+    #[error("[tracing]: {0}")]
+    Tracing(String),
     /// The access log cannot be opened.
     #[error("access log: cannot open it; does its folder exist, and may this user write there?")]
     AccessLog(#[source] io::Error),
@@ -238,7 +243,7 @@ impl PlanError {
                 }
                 vec![sentence]
             }
-            Self::Tls { .. } | Self::Stopping => vec![self.to_string()],
+            Self::Tls { .. } | Self::Tracing(_) | Self::Stopping => vec![self.to_string()],
         }
     }
 }
@@ -266,6 +271,8 @@ pub(crate) fn make(
     let routes =
         PlannedRoutes::new(&config, workers, before.map(|plan| &plan.routes)).map_err(PlanError::Route)?;
     let access_log = open_log(&config, before)?;
+    let traces = Traces::new(config.tracing(), folder, before.map(|plan| &plan.traces))
+        .map_err(|error| PlanError::Tracing(error.to_string()))?;
     let pools = config
         .pools()
         .iter()
@@ -273,7 +280,7 @@ pub(crate) fn make(
         .collect::<Result<_, _>>()?;
     let layouts = config.pools().iter().map(|pool| plan_layout(pool, before)).collect();
     let text = text.to_owned();
-    Ok(Plan { config, pools, discovered, text, layouts, listeners, routes, access_log, admin })
+    Ok(Plan { config, pools, discovered, text, layouts, listeners, routes, access_log, traces, admin })
 }
 
 fn plan_admin(address: SocketAddr, before: Option<&Plan>) -> Result<Arc<AdminSocket>, PlanError> {

@@ -37,6 +37,7 @@ use crate::{
     pool::PoolState,
     route::Routes,
     tls::{passing::Passing, turnstile::Turnstile},
+    trace::Tracer,
     udp,
 };
 
@@ -73,6 +74,7 @@ pub(crate) struct Worker {
     via: Box<str>,
     date: Cell<DateText>,
     pipes: RefCell<Vec<Pipe>>,
+    tracer: RefCell<Option<Rc<Tracer>>>,
     listeners: RefCell<Vec<Rc<Listening>>>,
     /// Also those of earlier plans, while a request is under way there.
     pools: RefCell<Vec<Weak<PoolState>>>,
@@ -125,6 +127,7 @@ impl Worker {
             via: format!("evenkeel-{:08x}", seed & 0xffff_ffff).into(),
             date: Cell::new(date::now()),
             pipes: RefCell::default(),
+            tracer: RefCell::default(),
             listeners: RefCell::default(),
             pools: RefCell::default(),
             clients: Cell::new(0),
@@ -206,6 +209,7 @@ impl Worker {
         let pools: Vec<_> = plan.layouts.iter().zip(&plan.pools).map(pool).collect();
         self.max_clients.set(self.part(plan.config.limits().max_clients));
         self.changed.notify_waiters();
+        self.trace(plan);
         let mut routes = plan.routes.take(self.index, &plan.config, &pools).into_iter();
         let listeners = plan
             .listeners
@@ -218,6 +222,14 @@ impl Worker {
                 gone.drain();
             }
         }
+    }
+
+    /// Traces as the plan says from now on.
+    fn trace(&self, plan: &Plan) {
+        let mut tracer = self.tracer.borrow_mut();
+        let exporter = plan.traces.exporter.as_ref();
+        let known = tracer.take().filter(|known| exporter.is_some_and(|exporter| known.tells(exporter)));
+        *tracer = known.or_else(|| exporter.map(|exporter| Rc::new(Tracer::new(exporter))));
     }
 
     fn listen(
@@ -240,6 +252,7 @@ impl Worker {
             udp: planned.udp,
             proxy_protocol: planned.proxy_protocol.clone(),
             access_log: plan.access_log.clone(),
+            tracer: self.tracer.borrow().clone(),
             errors: plan.routes.errors(),
             routes,
             forward: Arc::clone(&planned.forward),

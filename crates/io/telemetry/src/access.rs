@@ -72,6 +72,8 @@ pub struct AccessRecord<'a> {
     pub sent_bytes: u64,
     /// The pool's name.
     pub pool: &'a str,
+    /// The name of the route; `None` where the request met the conditions of none.
+    pub route: Option<&'a str>,
     /// The name of the server that answered, or failed last; `None` when none was asked.
     pub server: Option<&'a str>,
     /// Servers that were asked.
@@ -114,6 +116,9 @@ impl AccessRecord<'_> {
         object.optional("status", self.status);
         object.number("received_bytes", self.received_bytes);
         object.number("sent_bytes", self.sent_bytes);
+        if let Some(route) = self.route {
+            object.bytes("route", route.as_bytes());
+        }
         object.bytes("pool", self.pool.as_bytes());
         if let Some(server) = self.server {
             object.bytes("server", server.as_bytes());
@@ -160,7 +165,9 @@ impl AccessRecord<'_> {
             Some(status) => drop(write!(line, "{status}")),
             None => line.push('-'),
         }
-        let _ = write!(line, " sent={} listener={} pool={}", self.sent_bytes, self.listener, self.pool);
+        let _ = write!(line, " received={} sent={}", self.received_bytes, self.sent_bytes);
+        let _ = write!(line, " listener={} route={}", self.listener, self.route.unwrap_or("-"));
+        let _ = write!(line, " pool={}", self.pool);
         let _ = write!(line, " server={} tries={} end=\"", self.server.unwrap_or("-"), self.tries);
         push_escaped(line, self.end.as_bytes(), Quoting::Quoted);
         line.push('"');
@@ -281,6 +288,7 @@ mod tests {
             status: Some(200),
             received_bytes: 120,
             sent_bytes: 2048,
+            route: Some("exams"),
             pool: "app",
             server: Some("app1"),
             tries: 1,
@@ -340,8 +348,8 @@ mod tests {
         AccessRecord { target: b"/a 200\n\x1b[2J", ..record() }.write_text(&mut line);
         assert_eq!(
             line,
-            "2026-11-22T16:19:59.000005Z 192.0.2.7:40000 GET /a%20200%0A%1B[2J 200 sent=2048 listener=web pool=app \
-             server=app1 tries=1 end=\"done\" queued=0us connected=180us answered=2500us total=3000us id=7f3a\n"
+            "2026-11-22T16:19:59.000005Z 192.0.2.7:40000 GET /a%20200%0A%1B[2J 200 received=120 sent=2048 listener=web \
+             route=exams pool=app server=app1 tries=1 end=\"done\" queued=0us connected=180us answered=2500us total=3000us id=7f3a\n"
         );
     }
 }

@@ -20,6 +20,7 @@ mod ranges;
 pub mod route;
 mod sni;
 mod tls;
+mod tracing;
 mod udp;
 
 use alloc::vec::Vec;
@@ -50,6 +51,7 @@ pub use sni::{SniName, SniRule};
 pub use tls::{
     CertificateFiles, ClientCertificates, ListenerTls, PoolTls, Presence, TlsVersion, UnknownName, Verify,
 };
+pub use tracing::{Encryption, Endpoint, Tracing, TracingHeader};
 pub use udp::Udp;
 
 /// A configuration of the data plane.
@@ -62,6 +64,7 @@ pub struct Config {
     routing: Routing,
     error_pages: Vec<ErrorPage>,
     access_log: Option<AccessLog>,
+    tracing: Option<Tracing>,
     limits: Limits,
     deadlines: Deadlines,
 }
@@ -143,6 +146,12 @@ impl Config {
         self.access_log.as_ref()
     }
 
+    /// Where spans of requests are sent; `None` when there are none.
+    #[must_use]
+    pub const fn tracing(&self) -> Option<&Tracing> {
+        self.tracing.as_ref()
+    }
+
     /// What clients may ask of the box.
     #[must_use]
     pub const fn limits(&self) -> &Limits {
@@ -164,8 +173,18 @@ pub struct Admin {
     pub listen: SocketAddr,
 }
 
-const TOP_KEYS: &[&str] =
-    &["admin", "listener", "route", "routing", "error_pages", "pool", "access_log", "limits", "deadlines"];
+const TOP_KEYS: &[&str] = &[
+    "admin",
+    "listener",
+    "route",
+    "routing",
+    "error_pages",
+    "pool",
+    "access_log",
+    "tracing",
+    "limits",
+    "deadlines",
+];
 
 const ADMIN_KEYS: &[&str] = &["listen"];
 
@@ -178,6 +197,7 @@ fn top(top: &Section<'_>) -> Option<Config> {
     let error_pages = route::error_pages(top);
     let routing = top.section("routing", route::ROUTING_KEYS).and_then(|section| route::routing(&section));
     let access_log = log::access_log(top);
+    let tracing = tracing::tracing(top);
     let limits = top.section("limits", LIMIT_KEYS).and_then(|section| limits::limits(&section));
     let deadlines = top.section("deadlines", DEADLINE_KEYS).and_then(|section| limits::deadlines(&section));
     Some(Config {
@@ -188,6 +208,7 @@ fn top(top: &Section<'_>) -> Option<Config> {
         routing: routing?,
         error_pages: error_pages?,
         access_log: access_log?,
+        tracing: tracing?,
         limits: limits?,
         deadlines: deadlines?,
     })

@@ -121,6 +121,21 @@ pub(super) const CHECK_DATAGRAM_BYTES: usize = 1200;
 /// All of them: a line costs about a microsecond of the worker, and who cannot afford that says so.
 pub(super) const LOG_SAMPLE: Count = Count::new(0, 1000, 1000);
 
+/// One trace in a hundred shows what all are like; a site with 1,000 requests a second sends 20 spans a second.
+pub(super) const TRACING_SAMPLE: Count = Count::new(0, 10, 1000);
+
+/// The default of OpenTelemetry's batching processor, at about 1 KiB a span 2 MiB; the most is 64 MiB.
+pub(super) const TRACING_QUEUE: Count = Count::new(1, 2048, 65_536);
+
+/// The default of OpenTelemetry's batching processor; the most stays below the 4 MiB that collectors take at once.
+pub(super) const TRACING_BATCH: Count = Count::new(1, 512, 2048);
+
+/// The default of OpenTelemetry's batching processor.
+pub(super) const TRACING_INTERVAL: Span = Span::new(ms(10), secs(5), mins(1));
+
+/// The default of OTLP exporters.
+pub(super) const TRACING_DEADLINE: Span = Span::new(ms(100), secs(10), mins(1));
+
 /// HAProxy's interval; with `fall = 3` a silent server is out after 6 s even without traffic, while
 /// passive ejection needs only the next requests.
 pub(super) const CHECK_INTERVAL: Span = Span::new(ms(50), secs(2), hours(1));

@@ -10,13 +10,13 @@ use instant_acme::{
     OrderStatus, RetryPolicy,
 };
 use rustls::{
-    ClientConfig,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
     sign::CertifiedKey,
 };
 
 use super::{http::Client, storage};
 use crate::tls::{
+    back,
     files::{self, FileError},
     front::{self, AcmeFront},
 };
@@ -81,12 +81,7 @@ async fn account(folder: &Path, acme: &AcmeFront) -> Result<Account, OrderError>
             Some(ca) => files::roots(&files::path(folder, ca)).map_err(OrderError::File)?,
             None => files::system_roots().map_err(OrderError::File)?,
         };
-        let setup = |error: rustls::Error| OrderError::File(FileError::Setup(error.to_string()));
-        let tls = ClientConfig::builder_with_provider(Arc::new(front::provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(setup)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = back::client(roots).map_err(OrderError::File)?;
         Ok(Account::builder_with_http(Box::new(Client { tls: Arc::new(tls) })))
     };
     let path = storage::account_path(folder, settings);

@@ -31,6 +31,7 @@ use crate::{
     plan::{self, AdminSocket, Plan, PlanError},
     pool::{discovery::Discoveries, health::Checks},
     tls,
+    trace::export::Exports,
     worker::{Handle, Order},
 };
 
@@ -97,6 +98,8 @@ impl Control {
         checks.follow(&self.running.plan(), self.running.clock);
         let mut discoveries = Discoveries::new(self.wishes.clone());
         discoveries.follow(&self.running.plan(), self.running.clock);
+        let mut exports = Exports::new(self.running.version);
+        exports.follow(&self.running.plan().traces);
         let mut services = self.start_services();
         let mut pages = self.serve_pages(&self.running.plan());
         notify::tell(State::Ready);
@@ -119,8 +122,10 @@ impl Control {
                 Wish::Drain => break,
             }
             discoveries.follow(&self.running.plan(), self.running.clock);
+            exports.follow(&self.running.plan().traces);
         }
         self.drain().await;
+        exports.finish().await;
         pages.shutdown().await;
         services.shutdown().await;
     }

@@ -14,6 +14,7 @@ use crate::{
     plan::Plan,
     proxied::Refused,
     shared::{Count, Dropped, ListenerTally, OWN_STATUSES, ServerTally},
+    trace::{Lost, Traces},
 };
 
 const UP: Family = Family::gauge("evenkeel_up", "1 while the data plane takes clients, 0 while it drains.");
@@ -85,6 +86,15 @@ const SERVER_EJECTED: Family =
 const LOG_DROPPED: Family =
     Family::counter("evenkeel_access_log_dropped_total", "Lines of the access log that were dropped.");
 
+const SPANS_SENT: Family =
+    Family::counter("evenkeel_tracing_spans_sent_total", "Spans that the collector of traces took.");
+const SPANS_LOST: Family =
+    Family::counter("evenkeel_tracing_spans_dropped_total", "Spans that reached no collector.");
+const EXPORT_FAILURES: Family = Family::counter(
+    "evenkeel_tracing_export_failures_total",
+    "Messages that the collector of traces did not take, each time they were sent.",
+);
+
 const DATAGRAMS_RECEIVED: Family =
     Family::counter("evenkeel_udp_received_datagrams_total", "Datagrams of clients in mode udp.");
 const DATAGRAMS_RECEIVED_BYTES: Family =
@@ -120,7 +130,17 @@ pub(crate) fn page(running: &Running, form: Form) -> String {
     discoveries(&plan, running.clock.now(), &mut out);
     let dropped = plan.access_log.as_ref().map_or(0, crate::access_log::AccessLog::dropped);
     out.family(LOG_DROPPED).sample(&[], dropped);
+    traces(&plan.traces, &mut out);
     out.finish()
+}
+
+fn traces(traces: &Traces, out: &mut Exposition) {
+    out.family(SPANS_SENT).sample(&[], traces.counts.sent.load(Relaxed));
+    let mut family = out.family(SPANS_LOST);
+    for (why, reason) in Lost::ALL {
+        family.sample(&[("reason", reason)], traces.counts.lost(why));
+    }
+    out.family(EXPORT_FAILURES).sample(&[], traces.counts.failures.load(Relaxed));
 }
 
 fn listeners(plan: &Plan, out: &mut Exposition) {

@@ -98,6 +98,18 @@ enum Failed {
     Unsayable,
 }
 
+impl Failed {
+    /// The status that the server gave, or what went wrong in a word.
+    const fn told(self) -> (Option<u16>, Option<&'static str>) {
+        match self {
+            Self::Broken(broken) => broken.told(),
+            Self::Unprocessed => (None, Some("not_processed")),
+            Self::Refused => (None, Some("refused_stream")),
+            Self::Unsayable => (None, Some("not_sayable")),
+        }
+    }
+}
+
 impl From<Broken> for Failed {
     fn from(broken: Broken) -> Self {
         Self::Broken(broken)
@@ -157,6 +169,7 @@ async fn over_http1<U: Source, D: Answering>(
         let timed = lease.times() == Times::Matter && exchange.up.is_none();
         server.asked = timed.then(|| exchange.client.worker.clock.now());
         exchange.request.others_left = usize::from(tried.count()) + 1 < pool.shared.servers.len();
+        exchange.request.goes_to(exchange.client, pool, &lease);
         let broken = match http1::converse(exchange, &mut server).await {
             Ok(served) => {
                 let Server { socket, queued, connected, asked, .. } = server;
@@ -165,6 +178,7 @@ async fn over_http1<U: Source, D: Answering>(
             }
             Err(broken) => broken,
         };
+        exchange.request.failed(exchange.client, broken.told());
         drop(server);
         let may_repeat = exchange.up.is_none() && exchange.request.method.is_idempotent();
         match broken {
@@ -212,6 +226,7 @@ pub(crate) async fn over_http2<U: Source, D: Answering>(
         let timed = lease.times() == Times::Matter && exchange.up.is_none();
         let asked = timed.then(|| exchange.client.worker.clock.now());
         exchange.request.others_left = usize::from(tried.count()) + 1 < pool.shared.servers.len();
+        exchange.request.goes_to(exchange.client, pool, &lease);
         let failed = match http2::converse(exchange, &linked, pool.scheme()).await {
             Ok(served) => {
                 let (queued, connected) = (linked.queued, linked.connected);
@@ -220,6 +235,7 @@ pub(crate) async fn over_http2<U: Source, D: Answering>(
             }
             Err(failed) => failed,
         };
+        exchange.request.failed(exchange.client, failed.told());
         drop(linked);
         let now = exchange.client.worker.clock.now();
         let untouched = exchange.up.as_ref().is_none_or(Source::is_untouched);

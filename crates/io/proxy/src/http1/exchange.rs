@@ -60,6 +60,19 @@ pub(crate) enum Broken {
     Unread,
 }
 
+impl Broken {
+    /// The status that the server gave, or what went wrong in a word.
+    pub(crate) const fn told(self) -> (Option<u16>, Option<&'static str>) {
+        match self {
+            Self::Server(failure) | Self::Midway(failure) => (None, Some(failure.as_str())),
+            Self::Raced => (None, Some("raced")),
+            Self::Unwanted(status) => (Some(status), None),
+            Self::Client(_) => (None, Some("client_left")),
+            Self::Unread => (None, Some("client_stopped_reading")),
+        }
+    }
+}
+
 /// What a look at the server's bytes gave.
 enum Step {
     /// More must come.
@@ -113,6 +126,7 @@ pub(crate) async fn run(client: &mut Client, mut request: Request) -> After {
             }
         };
         request.others_left = usize::from(tried.count()) + 1 < pool.shared.servers.len();
+        request.goes_to(client, &pool, &lease);
         let broken = match converse(client, &mut request, (&mut lease, &mut server), &tried).await {
             Ok(answer) => {
                 let after = finish(client, &request, &answer, lease, server);
@@ -123,6 +137,7 @@ pub(crate) async fn run(client: &mut Client, mut request: Request) -> After {
             }
             Err(broken) => broken,
         };
+        request.failed(client, broken.told());
         drop(server);
         let whole = request.is_whole();
         match broken {

@@ -57,6 +57,7 @@ pub(crate) async fn begin(
         Winner::First => Ok(()),
         Winner::Neither(broken) => Err(broken),
         Winner::Second(other_lease, other_server, first) => {
+            request.answered_by(&other_lease);
             let lost = mem::replace(lease, other_lease);
             *server = other_server;
             match first {
@@ -126,6 +127,7 @@ async fn ask(
         // A kept connection that was closed meanwhile says nothing of the server, nor does a full one.
         return None;
     }
+    request.tries.set(request.tries.get().saturating_add(1));
     let now: Instant = client.worker.clock.now();
     server.asked = Some(now);
     let patience = client.listening.settings().deadlines.server_head;

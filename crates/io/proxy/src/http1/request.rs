@@ -12,7 +12,7 @@ use evenkeel_http1::{
 use evenkeel_http2::PREFACE;
 use evenkeel_route::TargetError;
 use evenkeel_units::Instant;
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use crate::{
     acme::challenges,
@@ -20,7 +20,9 @@ use crate::{
     http1::content::Content,
     net::{scratch, socket::Read},
     pool::key::Asked,
+    pool::{Lease, PoolState},
     route::Ruled,
+    trace::{Begun, Traced},
     worker::Worker,
 };
 
@@ -66,7 +68,11 @@ pub(crate) struct Request {
     pub(crate) ruled: Option<Box<Ruled>>,
     /// Its X-Request-Id, where the listener gives one to each request.
     pub(crate) id: Option<Box<str>>,
-    /// What the access log will say of it, when there is one.
+    /// Its trace, when it is recorded.
+    pub(crate) traced: Option<Box<Traced>>,
+    /// Servers that it was sent to.
+    pub(crate) tries: Cell<u8>,
+    /// What the access log or the trace will say of it, when there is one.
     pub(crate) line: Option<Box<Line>>,
 }
 
@@ -92,6 +98,34 @@ impl Request {
         self.others_left
             && self.is_whole()
             && self.ruled.as_ref().is_some_and(|ruled| ruled.retries(self.method, status))
+    }
+
+    /// The name of its route, when it has one.
+    pub(crate) fn route(&self) -> Option<&str> {
+        self.ruled.as_ref().and_then(|ruled| ruled.route()).map(|route| route.name.as_str())
+    }
+
+    /// It is about to be sent to a server.
+    pub(crate) fn goes_to(&mut self, client: &Client, pool: &PoolState, lease: &Lease) {
+        self.tries.set(self.tries.get().saturating_add(1));
+        if let Some(traced) = &self.traced {
+            let now = client.worker.clock.now();
+            traced.asks(&mut self.bytes, now, (pool, lease), self.tries.get());
+        }
+    }
+
+    /// The server that it was sent to gave no answer that counts: the status it gave, or what went wrong in a word.
+    pub(crate) fn failed(&self, client: &Client, how: (Option<u16>, Option<&'static str>)) {
+        if let Some(traced) = &self.traced {
+            traced.asked(client, self, how);
+        }
+    }
+
+    /// It was also sent to the server of `lease`, which has answered first.
+    pub(crate) fn answered_by(&self, lease: &Lease) {
+        if let Some(traced) = &self.traced {
+            traced.answered_by(lease);
+        }
     }
 
     /// Whether all of it is in `bytes`, so that it can be sent again.
@@ -296,7 +330,9 @@ pub(crate) fn prepare(
             routes.apply(client, head, bytes, when).map_err(ClientFault::Target)?
         }
     };
-    write_head(client, (head, bytes), &hop, ruled.as_deref(), &mut out);
+    let begun = settings.tracer.as_ref().map(|tracer| tracer.begin(head, bytes));
+    write_head(client, (head, bytes), &hop, (ruled.as_deref(), begun.as_ref()), &mut out);
+    let traced = begun.and_then(|begun| begun.recorded(&out));
     let pool = ruled.as_ref().and_then(|ruled| ruled.pool.as_ref()).unwrap_or(&settings.pool);
     let key = pool.key(client.ip(), &Seen { head, bytes });
     Ok(Request {
@@ -313,7 +349,9 @@ pub(crate) fn prepare(
         ruled,
         others_left: false,
         id,
-        line: settings.access_log.as_ref().map(|_| Box::new(Line::of(head, bytes))),
+        line: (settings.access_log.is_some() || traced.is_some()).then(|| Box::new(Line::of(head, bytes))),
+        traced,
+        tries: Cell::new(0),
     })
 }
 
@@ -322,7 +360,7 @@ fn write_head(
     client: &Client,
     (head, bytes): (&RequestHead, &[u8]),
     hop: &Hop<'_>,
-    ruled: Option<&Ruled>,
+    (ruled, begun): (Option<&Ruled>, Option<&Begun>),
     out: &mut Vec<u8>,
 ) {
     let session = client.socket.session();
@@ -331,7 +369,13 @@ fn write_head(
     let edits = ruled.and_then(|ruled| ruled.request_edits(&mut own));
     let (mut names, mut lines) = (Vec::new(), Vec::new());
     let fields = client.listening.settings().certificate_fields;
-    match fields.edits(edits, told, (&mut names, &mut lines)) {
+    let edits = fields.edits(edits, told, (&mut names, &mut lines));
+    let (mut names, mut lines) = (Vec::new(), Vec::new());
+    let edits = match begun {
+        None => edits,
+        Some(begun) => begun.edits(edits, (&mut names, &mut lines)),
+    };
+    match edits {
         None => write_request(head, bytes, hop, out),
         Some(edits) => write_edited_request(head, bytes, hop, &edits, out),
     }

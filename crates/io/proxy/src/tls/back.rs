@@ -35,6 +35,17 @@ use crate::tls::{
 /// a pool has at most 256 servers.
 const KEPT_SESSIONS: usize = 1024;
 
+/// TLS with a service that one of these vouches for.
+///
+/// # Errors
+/// When TLS cannot be set up.
+pub(crate) fn client(roots: rustls::RootCertStore) -> Result<ClientConfig, FileError> {
+    let config = ClientConfig::builder_with_provider(Arc::new(front::provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| FileError::Setup(error.to_string()))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
 /// TLS as a pool speaks it, for all workers and for health checks.
 #[derive(Debug)]
 pub(crate) struct Back {

@@ -109,7 +109,8 @@ pub(crate) fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+/// Reads a file of at most [`MAX_FILE_BYTES`].
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     let failed = |source| FileError::Read(path.to_owned(), source);
     let file = std::fs::File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();

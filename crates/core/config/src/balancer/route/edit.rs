@@ -47,7 +47,7 @@ impl FieldEdits {
 }
 
 /// A name of a field (RFC 9110 §5.6.2), of at most 64 bytes.
-pub(super) fn is_token(name: &str) -> bool {
+pub(in crate::balancer) fn is_token(name: &str) -> bool {
     let byte = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     (1..=64).contains(&name.len()) && name.bytes().all(byte)
 }

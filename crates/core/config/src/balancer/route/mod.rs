@@ -38,6 +38,7 @@ pub use pattern::{GroupIndex, Groups, Pattern};
 pub use target::{EscapedSlash, Routing};
 pub use template::{Piece, Template, Variable};
 
+pub(super) use edit::is_token;
 pub(super) use errors::error_pages;
 pub(super) use target::{ROUTING_KEYS, routing};
 
