@@ -2,9 +2,9 @@
 //!
 //! Owns: what each policy looks at. Leaves to others (`pool`): who may be picked at all. Invariants: a pick allocates
 //! nothing and changes nothing but the sequence of random numbers; it never names a server that is full, that is not
-//! admitted or that the request has been to, and names one whenever there is one.
+//! admitted (but see [`Draining::Keep`]) or that the request has been to, and names one whenever there is one.
 
-use evenkeel_config::balancer::{LoadBound, Policy};
+use evenkeel_config::balancer::{Draining, LoadBound, Policy};
 use evenkeel_units::Instant;
 
 use crate::{Key, KeyHash, Pick, Pool, ServerIndex, Tried, random};
@@ -28,7 +28,7 @@ impl Pool {
     pub fn pick(&mut self, now: Instant, tried: &Tried, key: Key) -> Pick {
         self.advance(now);
         if let Some(wanted) = key.wanted()
-            && self.would_do(wanted.position(), tried)
+            && (self.would_do(wanted.position(), tried) || self.would_stay(wanted.position(), tried))
         {
             return Pick::Server(wanted);
         }
@@ -50,6 +50,16 @@ impl Pool {
 
     fn would_do(&self, position: usize, tried: &Tried) -> bool {
         self.lanes.get(position).is_some_and(crate::lane::Lane::is_free)
+            && !tried.contains(ServerIndex::new(position))
+    }
+
+    /// Whether who belongs to a server stays there though it drains.
+    fn would_stay(&self, position: usize, tried: &Tried) -> bool {
+        let keeps =
+            self.layout.settings.sticky.as_ref().is_some_and(|sticky| sticky.draining == Draining::Keep);
+        keeps
+            && self.drains_well(position)
+            && self.lanes[position].has_room()
             && !tried.contains(ServerIndex::new(position))
     }
 

@@ -93,7 +93,12 @@ impl Lane {
 
     /// Whether the server may be picked and has room.
     pub(crate) const fn is_free(&self) -> bool {
-        self.admitted && self.active < self.limit.get()
+        self.admitted && self.has_room()
+    }
+
+    /// Whether the server has less than it may have.
+    pub(crate) const fn has_room(&self) -> bool {
+        self.active < self.limit.get()
     }
 
     /// Requests in flight for the weight, comparable between servers.

@@ -361,6 +361,11 @@ impl Pool {
         self.refresh(now);
     }
 
+    /// Whether a server drains and nothing else is wrong with it.
+    pub(crate) fn drains_well(&self, position: usize) -> bool {
+        self.servers.get(position).is_some_and(Server::drains_well)
+    }
+
     /// Ends the drain of a server; it begins again slowly.
     pub fn resume(&mut self, now: Instant, server: ServerIndex) {
         if self.servers[server.position()].resume() {

@@ -266,6 +266,11 @@ impl Server {
         news
     }
 
+    /// Whether the server drains and nothing else is wrong with it.
+    pub(crate) fn drains_well(&self) -> bool {
+        self.service == Service::Draining && self.verdict == Verdict::Up && !self.is_out()
+    }
+
     pub(crate) fn drain(&mut self) {
         self.service = Service::Draining;
     }

@@ -184,6 +184,30 @@ fn the_server_that_a_request_names_is_taken_while_it_can_be() {
     assert_ne!(picked(&mut pool, Key::NONE.wanting(wanted)), 1, "it is down");
 }
 
+#[test]
+fn a_server_that_drains_keeps_those_who_belong_to_it_and_takes_nobody_else() {
+    let sticky =
+        |draining: &str| format!("limits={{connections_per_server=4}}\nsticky={{cookie=\"s\"{draining}}}");
+    for (draining, stays) in [("", true), (",draining=\"keep\"", true), (",draining=\"move\"", false)] {
+        let mut pool = pool(&sticky(draining), &["", ""]);
+        let wanted = index(&pool, 1);
+        pool.drain(at(0), wanted);
+        assert_eq!(picked(&mut pool, Key::NONE.wanting(wanted)) == 1, stays, "{draining}");
+        assert!((0..10).all(|n| picked(&mut pool, key(n)) == 0));
+    }
+    let mut kept = pool(&sticky(""), &["", ""]);
+    let wanted = index(&kept, 1);
+    kept.drain(at(0), wanted);
+    (0..4).for_each(|_| kept.start(wanted, &Tried::NONE));
+    assert_eq!(picked(&mut kept, Key::NONE.wanting(wanted)), 0, "it is full");
+    kept.finish(at(0), wanted, Outcome::Served);
+    let mut tried = Tried::NONE;
+    tried.add(wanted);
+    assert!(matches!(kept.pick(at(0), &tried, Key::NONE.wanting(wanted)), Pick::Server(s) if s != wanted));
+    kept.check(at(0), wanted, Verdict::Down);
+    assert_eq!(picked(&mut kept, Key::NONE.wanting(wanted)), 0, "it is down as well");
+}
+
 /// Which servers get requests.
 fn taken(pool: &mut Pool) -> Vec<usize> {
     let mut seen: Vec<usize> = (0..200)

@@ -97,6 +97,14 @@ impl Client {
         usize::try_from(limit).unwrap_or(usize::MAX).min(SCRATCH_BYTES - 1)
     }
 
+    /// How it is connected, as routes and cookies have it.
+    pub(crate) const fn route_scheme(&self) -> evenkeel_route::Scheme {
+        match self.scheme {
+            Scheme::Http => evenkeel_route::Scheme::Http,
+            Scheme::Https => evenkeel_route::Scheme::Https,
+        }
+    }
+
     /// What is believed of what it says of others: the word is that of who connected, whomever it stands for.
     pub(crate) fn peer(&self) -> Peer {
         self.listening.settings().forward.peer(self.speaker)

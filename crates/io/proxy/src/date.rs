@@ -5,6 +5,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use evenkeel_units::WallTime;
+
 /// `Tue, 24 Nov 2026 20:00:00 GMT`.
 pub(crate) type DateText = [u8; 29];
 
@@ -15,8 +17,14 @@ const LAST: u64 = 253_402_300_799;
 
 /// The time now.
 pub(crate) fn now() -> DateText {
+    text(wall_time().unix_seconds())
+}
+
+/// The time now, as the calendar has it.
+pub(crate) fn wall_time() -> WallTime {
     // A clock before 1970 is one that was never set.
-    text(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallTime::from_unix_seconds(since.as_secs())
 }
 
 fn text(since_epoch: u64) -> DateText {

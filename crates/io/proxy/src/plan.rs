@@ -21,7 +21,10 @@ use crate::{
     access_log::AccessLog,
     acme::challenges::Challenges,
     http1::forward::Forwarding,
-    pool::discovery::Discovered,
+    pool::{
+        discovery::Discovered,
+        sticky::{PlannedCookies, StickyError},
+    },
     route::plan::{PlannedRoutes, RouteError},
     shared::{ListenerShared, PoolShared, ServerShared},
     tls::{
@@ -78,6 +81,7 @@ pub(crate) struct Plan {
     pub(crate) layouts: Vec<Arc<Layout>>,
     pub(crate) listeners: Vec<PlannedListener>,
     pub(crate) routes: PlannedRoutes,
+    pub(crate) cookies: PlannedCookies,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) traces: Traces,
     pub(crate) admin: Arc<AdminSocket>,
@@ -217,6 +221,9 @@ pub enum PlanError {
     /// A route cannot be made ready.
     #[error(transparent)]
     Route(RouteError),
+    /// The cookies of a pool cannot be made.
+    #[error(transparent)]
+    Sticky(StickyError),
     /// The workers have gone.
     #[error("the data plane is stopping; nothing can be applied any more")]
     Stopping,
@@ -234,18 +241,22 @@ impl PlanError {
             | Self::File { source, .. } => {
                 vec![format!("{self}: {source}")]
             }
-            Self::Route(error) => {
-                let mut sentence = error.to_string();
-                let mut cause = std::error::Error::source(error);
-                while let Some(error) = cause {
-                    sentence.push_str(&format!(": {error}"));
-                    cause = error.source();
-                }
-                vec![sentence]
-            }
+            Self::Route(error) => vec![with_causes(error)],
+            Self::Sticky(error) => vec![with_causes(error)],
             Self::Tls { .. } | Self::Tracing(_) | Self::Stopping => vec![self.to_string()],
         }
     }
+}
+
+/// The sentence of an error with those of its causes.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        sentence.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    sentence
 }
 
 /// Makes a plan for so many workers out of a text, in the place of `before`.
@@ -270,6 +281,8 @@ pub(crate) fn make(
     let admin = plan_admin(config.admin().listen, before)?;
     let routes =
         PlannedRoutes::new(&config, workers, before.map(|plan| &plan.routes)).map_err(PlanError::Route)?;
+    let cookies =
+        PlannedCookies::new(&config, folder, before.map(|plan| &plan.cookies)).map_err(PlanError::Sticky)?;
     let access_log = open_log(&config, before)?;
     let traces = Traces::new(config.tracing(), folder, before.map(|plan| &plan.traces))
         .map_err(|error| PlanError::Tracing(error.to_string()))?;
@@ -280,7 +293,19 @@ pub(crate) fn make(
         .collect::<Result<_, _>>()?;
     let layouts = config.pools().iter().map(|pool| plan_layout(pool, before)).collect();
     let text = text.to_owned();
-    Ok(Plan { config, pools, discovered, text, layouts, listeners, routes, access_log, traces, admin })
+    Ok(Plan {
+        config,
+        pools,
+        discovered,
+        text,
+        layouts,
+        listeners,
+        routes,
+        cookies,
+        access_log,
+        traces,
+        admin,
+    })
 }
 
 fn plan_admin(address: SocketAddr, before: Option<&Plan>) -> Result<Arc<AdminSocket>, PlanError> {

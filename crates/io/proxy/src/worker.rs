@@ -207,6 +207,7 @@ impl Worker {
             next
         };
         let pools: Vec<_> = plan.layouts.iter().zip(&plan.pools).map(pool).collect();
+        pools.iter().zip(&plan.cookies.pools).for_each(|(pool, cookies)| pool.set_cookies(cookies.as_ref()));
         self.max_clients.set(self.part(plan.config.limits().max_clients));
         self.changed.notify_waiters();
         self.trace(plan);

@@ -19,6 +19,7 @@ mod proxy_protocol;
 mod ranges;
 pub mod route;
 mod sni;
+mod sticky;
 mod tls;
 mod tracing;
 mod udp;
@@ -48,6 +49,7 @@ pub use policy::{Failover, HashBy, Hashing, LoadBound, Policy, Priority};
 pub use pool::{Ejection, Learned, Pool, PoolIndex, PoolLimits, Protocol, Retry, Server};
 pub use proxy_protocol::{ProxyProtocol, ProxyVersion};
 pub use sni::{SniName, SniRule};
+pub use sticky::{Draining, SameSite, Scripts, Secure, Sticky};
 pub use tls::{
     CertificateFiles, ClientCertificates, ListenerTls, PoolTls, Presence, TlsVersion, UnknownName, Verify,
 };

@@ -18,6 +18,7 @@ use super::{
     proxy_protocol, ranges,
     route::RouteDraft,
     sni::SniDraft,
+    sticky::{self, Sticky},
     tls::{POOL_TLS_KEYS, pool_tls},
     unique_name,
 };
@@ -68,6 +69,8 @@ pub struct Pool {
     pub discovery: Option<Discovery>,
     /// Whether a request that takes long is sent to a second server.
     pub hedge: Hedge,
+    /// How clients come back to their server; `None` when they need not. Means nothing to listeners in mode `tcp`.
+    pub sticky: Option<Sticky>,
     /// How servers are told whom a connection is from; `None` when they are not.
     pub proxy_protocol: Option<ProxyVersion>,
     /// How long a server that has come back takes to its full share; zero for at once.
@@ -168,6 +171,7 @@ const POOL_KEYS: &[&str] = &[
     "limits",
     "retry",
     "hedge",
+    "sticky",
     "slow_start",
     "proxy_protocol",
     "tls",
@@ -235,6 +239,7 @@ fn pool(section: &Section<'_>, names: &mut Claims<Name>, mode: Mode) -> Option<P
     let retry = section.section("retry", RETRY_KEYS).and_then(|s| retry(&s));
     let tls = section.optional_section("tls", POOL_TLS_KEYS, pool_tls);
     let hedge = section.section("hedge", HEDGE_KEYS).and_then(|s| hedge::hedge(&s));
+    let sticky = sticky::pool(section, mode, hedge.as_ref());
     let proxy_protocol = proxy_protocol::pool(section, mode);
     let slow_start = section.duration("slow_start", ranges::SLOW_START);
     Some(Pool {
@@ -250,6 +255,7 @@ fn pool(section: &Section<'_>, names: &mut Claims<Name>, mode: Mode) -> Option<P
         retry: retry?,
         discovery: discovery?,
         hedge: hedge?,
+        sticky: sticky?,
         slow_start: slow_start?,
         proxy_protocol: proxy_protocol?,
         tls: tls?,

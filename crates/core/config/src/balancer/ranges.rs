@@ -232,3 +232,7 @@ pub(super) const DISCOVERY_PORT: Count = Count::new(1, 80, 65_535);
 
 /// Three are what resolv.conf allows; a few more harm nobody.
 pub(super) const MAX_RESOLVERS: usize = 8;
+
+/// How long a client may pause, or keeps its server: browsers forget after 400 days at the latest (RFC 6265bis §5.5). The
+/// default is only a formality: left out there is no bound.
+pub(super) const STICKY_TIME: Span = Span::new(secs(1), hours(24), hours(24 * 400));

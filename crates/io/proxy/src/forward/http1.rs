@@ -205,7 +205,8 @@ impl Reader<'_> {
         let rest = &bytes[head.length..];
         match (self.asked, head.status) {
             (Asked::WebSocket, 101) if head.upgrade => {
-                websocket::write_accepted(head, bytes, &self.progress.client.worker.date(), out);
+                let date = self.progress.client.worker.date();
+                websocket::write_accepted(self.request, (head, bytes), &date, out);
                 down.begin(200, Framing::UntilClose, out, Ending::More).map_err(gone)?;
                 if !rest.is_empty() {
                     down.push(Bytes::copy_from_slice(rest), Ending::More).map_err(gone)?;

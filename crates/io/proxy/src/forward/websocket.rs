@@ -3,9 +3,14 @@
 //! Owns: what HTTP/1.1 needs of an upgrade and HTTP/2 does without. Invariant: the client is told that its tunnel stands
 //! only when the server switched.
 
-use evenkeel_http1::{Onward, ResponseHead, write_response};
+use evenkeel_http1::{Onward, ResponseHead};
 
-use crate::{date::DateText, worker::Worker};
+use crate::{
+    date::DateText,
+    http1::request::Request,
+    route::{self, compress::Travel},
+    worker::Worker,
+};
 
 /// Bytes of Sec-WebSocket-Key: 16 in base64 (RFC 6455 §4.1).
 pub(crate) const KEY_BYTES: usize = 24;
@@ -29,9 +34,15 @@ pub(crate) fn key(worker: &Worker) -> [u8; KEY_BYTES] {
 }
 
 /// Writes the head of the answer that tells the client that its tunnel stands.
-pub(super) fn write_accepted(head: &ResponseHead, bytes: &[u8], date: &DateText, out: &mut Vec<u8>) {
+pub(super) fn write_accepted(
+    request: &Request,
+    (head, bytes): (&ResponseHead, &[u8]),
+    date: &DateText,
+    out: &mut Vec<u8>,
+) {
     let mut text = Vec::new();
-    write_response(head, bytes, Onward::Stay, date, &mut text);
+    // There is no content, so no filter comes of it.
+    route::answer::write_head(request, (head, bytes), Onward::Stay, (Travel::Frames, date), &mut text);
     for line in text.split_inclusive(|&byte| byte == b'\n') {
         // Only the key of HTTP/1.1 is answered with it (RFC 8441 §5.1).
         if !line.get(..21).is_some_and(|name| name.eq_ignore_ascii_case(b"sec-websocket-accept:")) {

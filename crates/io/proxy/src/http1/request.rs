@@ -19,8 +19,7 @@ use crate::{
     client::Client,
     http1::content::Content,
     net::{scratch, socket::Read},
-    pool::key::Asked,
-    pool::{Lease, PoolState},
+    pool::{Lease, PoolState, key::Asked, sticky::Bound},
     route::Ruled,
     trace::{Begun, Traced},
     worker::Worker,
@@ -60,6 +59,8 @@ pub(crate) struct Request {
     pub(crate) started: Instant,
     /// What leads it to a server.
     pub(crate) key: Key,
+    /// What becomes of the cookie that leads its client to a server, where the pool has such cookies.
+    pub(crate) bound: Option<Box<Bound>>,
     /// Whether there are servers that it has not been to; only for routes that ask for another.
     pub(crate) others_left: bool,
     /// Bytes that came from the client.
@@ -108,6 +109,7 @@ impl Request {
     /// It is about to be sent to a server.
     pub(crate) fn goes_to(&mut self, client: &Client, pool: &PoolState, lease: &Lease) {
         self.tries.set(self.tries.get().saturating_add(1));
+        pool.stick(self.bound.as_mut(), lease.server);
         if let Some(traced) = &self.traced {
             let now = client.worker.clock.now();
             traced.asks(&mut self.bytes, now, (pool, lease), self.tries.get());
@@ -330,11 +332,12 @@ pub(crate) fn prepare(
             routes.apply(client, head, bytes, when).map_err(ClientFault::Target)?
         }
     };
-    let begun = settings.tracer.as_ref().map(|tracer| tracer.begin(head, bytes));
-    write_head(client, (head, bytes), &hop, (ruled.as_deref(), begun.as_ref()), &mut out);
-    let traced = begun.and_then(|begun| begun.recorded(&out));
     let pool = ruled.as_ref().and_then(|ruled| ruled.pool.as_ref()).unwrap_or(&settings.pool);
-    let key = pool.key(client.ip(), &Seen { head, bytes });
+    let seen = Seen { head, bytes };
+    let (key, bound) = pool.bind(pool.key(client.ip(), &seen), &seen, client.route_scheme());
+    let begun = settings.tracer.as_ref().map(|tracer| tracer.begin(head, bytes));
+    write_head(client, &seen, &hop, (ruled.as_deref(), bound.as_deref(), begun.as_ref()), &mut out);
+    let traced = begun.and_then(|begun| begun.recorded(&out));
     Ok(Request {
         method: head.method,
         keep_alive: head.keep_alive,
@@ -345,6 +348,7 @@ pub(crate) fn prepare(
         bytes: out,
         started,
         key,
+        bound,
         received: head.length as u64,
         ruled,
         others_left: false,
@@ -355,18 +359,25 @@ pub(crate) fn prepare(
     })
 }
 
-/// Writes the head for the server, as its route has it and with what is told of the client's certificate.
+/// Writes the head for the server, as its route has it, without what is only between the client and us, and with what is
+/// told of the client's certificate.
 fn write_head(
     client: &Client,
-    (head, bytes): (&RequestHead, &[u8]),
+    seen: &Seen<'_>,
     hop: &Hop<'_>,
-    (ruled, begun): (Option<&Ruled>, Option<&Begun>),
+    (ruled, bound, begun): (Option<&Ruled>, Option<&Bound>, Option<&Begun>),
     out: &mut Vec<u8>,
 ) {
+    let Seen { head, bytes } = *seen;
     let session = client.socket.session();
     let told = session.as_ref().map_or(&[][..], |session| &session.told);
     let mut own = Vec::new();
     let edits = ruled.and_then(|ruled| ruled.request_edits(&mut own));
+    let (mut hidden, mut cookies) = (Vec::new(), Vec::new());
+    let edits = match bound {
+        Some(bound) => bound.edits(edits, seen, (&mut hidden, &mut cookies)),
+        None => edits,
+    };
     let (mut names, mut lines) = (Vec::new(), Vec::new());
     let fields = client.listening.settings().certificate_fields;
     let edits = fields.edits(edits, told, (&mut names, &mut lines));

@@ -9,6 +9,7 @@ pub(crate) mod health;
 mod hedge;
 pub(crate) mod key;
 pub(crate) mod links;
+pub(crate) mod sticky;
 mod succession;
 
 use std::{
@@ -24,6 +25,7 @@ use evenkeel_balance::{
     Failure, Key, Layout, LocalCause, Outcome, Pick, Pool, Queue, Retry, ServerIndex, Tried, Verdict,
 };
 use evenkeel_config::balancer::{self, Protocol, ProxyVersion};
+use evenkeel_route::StickyCookies;
 use evenkeel_units::Instant;
 use tokio::sync::oneshot;
 
@@ -113,6 +115,8 @@ pub(crate) struct PoolState {
     pub(crate) protocol: Protocol,
     /// The Host for requests that have none.
     pub(crate) host: String,
+    /// By which clients come back to their servers, where they do.
+    cookies: RefCell<Option<Arc<StickyCookies>>>,
     /// What took this pool's place in a reload.
     successor: RefCell<Option<Successor>>,
 }
@@ -151,6 +155,7 @@ impl PoolState {
             shared,
             layout: Arc::clone(layout),
             times: Times::of(layout),
+            cookies: RefCell::new(None),
             successor: RefCell::new(None),
         }
     }

@@ -7,8 +7,11 @@ use evenkeel_config::balancer::route::Compress;
 use evenkeel_http1::{Framing, Onward, ResponseHead, write_edited_response, write_response};
 use evenkeel_route::is_compressed;
 
-use super::compress::{Filter, Travel};
-use crate::{date::DateText, http1::request::Request};
+use super::{
+    Ruled,
+    compress::{Filter, Travel},
+};
+use crate::{date::DateText, http1::request::Request, pool::sticky::Bound};
 use evenkeel_http1::{Edits, Method};
 
 /// Fields that no longer hold when the content is coded: its length, its ranges and digests of its bytes.
@@ -30,23 +33,30 @@ pub(crate) fn write_head(
     (travel, date): (Travel, &DateText),
     out: &mut Vec<u8>,
 ) -> Option<Box<Filter>> {
-    let Some(ruled) = &request.ruled else {
+    let ruled = request.ruled.as_deref();
+    let cookie = request.bound.as_deref().map_or(&[][..], Bound::line);
+    if ruled.is_none() && cookie.is_empty() {
         write_response(head, bytes, onward, date, out);
         return None;
-    };
-    let listed = ruled.route().and_then(|route| route.compress.as_ref());
+    }
+    let listed = ruled.and_then(Ruled::route).and_then(|route| route.compress.as_ref());
     let listed = listed.filter(|settings| may_be_coded(settings, request, (head, bytes), onward));
-    let coding = listed.and(ruled.coding);
+    let coding = listed.and(ruled.and_then(|ruled| ruled.coding));
     let filter = coding.and_then(|coding| Some((coding, Filter::new(coding, travel)?)));
     let mut names = Vec::new();
     let mut lines = Vec::new();
-    let own = ruled.response_edits(&mut names);
-    if listed.is_none() && own.is_none() {
+    let own = ruled.and_then(|ruled| ruled.response_edits(&mut names));
+    if listed.is_none() && own.is_none() && cookie.is_empty() {
         write_response(head, bytes, onward, date, out);
         return None;
     }
     let own = own.unwrap_or_default();
     lines.extend_from_slice(own.add);
+    if !cookie.is_empty() {
+        lines.extend_from_slice(cookie);
+        // A cache that gave it to others would send them all to one server.
+        lines.extend_from_slice(if is_private(head, bytes) { b"" } else { b"Cache-Control: private\r\n" });
+    }
     let mut remove = own.remove.to_vec();
     if onward == Onward::Http10 {
         remove.push(b"transfer-encoding");
@@ -103,6 +113,12 @@ fn first<'b>(head: &'b ResponseHead, bytes: &'b [u8], name: &[u8]) -> Option<&'b
 /// Whether a comma-separated list has this member.
 fn lists(value: &[u8], member: &[u8]) -> bool {
     value.split(|&b| b == b',').any(|text| text.trim_ascii().eq_ignore_ascii_case(member))
+}
+
+/// Whether no cache that others share keeps the answer (RFC 9111 §5.2.2).
+fn is_private(head: &ResponseHead, bytes: &[u8]) -> bool {
+    let mut fields = head.fields(bytes).filter(|(name, _)| name.eq_ignore_ascii_case(b"cache-control"));
+    fields.any(|(_, value)| lists(value, b"private") || lists(value, b"no-store"))
 }
 
 /// Whether the answer says already that it depends on Accept-Encoding.

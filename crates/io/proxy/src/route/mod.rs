@@ -22,8 +22,8 @@ use evenkeel_config::balancer::{
 };
 use evenkeel_http1::{Edits, Method, RequestHead};
 use evenkeel_route::{
-    Credentials, Limiter, Request as Asked, Scheme, Table, Target, TargetError, Values, negotiate, render,
-    rewrite, share,
+    Credentials, Limiter, Request as Asked, Table, Target, TargetError, Values, negotiate, render, rewrite,
+    share,
 };
 use evenkeel_units::Instant;
 
@@ -201,7 +201,7 @@ impl Routes {
             route: &rule.route,
             client: &client.address,
             authority: host,
-            scheme: if client.socket.plain().is_some() { Scheme::Http } else { Scheme::Https },
+            scheme: client.route_scheme(),
             method,
             target: &target,
             request_id: &request_id,

@@ -1,6 +1,7 @@
 //! A data plane in this process, servers for it to talk to, and a client that sees every byte.
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
+pub(crate) mod both;
 pub(crate) mod http2;
 
 use std::{
