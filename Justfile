@@ -24,7 +24,7 @@ check:
 tidy:
     scripts/test tidy
 
-# Every parser of the data plane against random bytes and other parsers.
+# Every parser of untrusted bytes against random bytes, other parsers and its own promises.
 fuzz *arguments:
     scripts/fuzz {{ arguments }}
 

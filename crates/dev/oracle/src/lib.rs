@@ -1,21 +1,37 @@
-//! What other HTTP/1.1 parsers make of the bytes that we take and of those that we send.
+//! The judgement of the fuzz targets: what must hold of every parser, whatever bytes it is given.
 //!
-//! Owns: the judgement of the fuzz targets, which is that of an ordinary test over the committed corpus too. Leaves to
-//! others: where the bytes come from. The other parsers are hyper, which reads heads with httparse as we do but frames
-//! content by itself, and milo, which has nothing in common with either.
+//! Owns: one function for each target, which an ordinary test holds over the committed corpus too. Leaves to others:
+//! where the bytes come from. Each parser is held against other readings of the same bytes: HTTP/1.1 against hyper,
+//! which reads heads with httparse as we do but frames content by itself, and milo, which has nothing in common with
+//! either; routes, floods and qualities against code that is made for being read; what is written against what it was
+//! read from; and everything that arrives in pieces against its whole.
 //!
 //! Invariant I9, as it is judged here: what we take, another parser refuses or frames in the same way; what we send, we
 //! ourselves take in the same way; and nothing depends on the pieces in which bytes arrive.
 
 mod course;
+mod http2;
+mod log;
 mod milo;
 mod ours;
 mod pieces;
+mod routing;
+mod seen;
+mod settings;
 mod theirs;
+mod updates;
+mod wire;
 
 use evenkeel_http1::Method;
 
 pub use course::{Course, Disagreement, End, Message};
+pub use http2::{http2_floods, http2_messages};
+pub use log::access_log;
+pub use routing::{request_fields, routes, targets};
+pub use seen::Seen;
+pub use settings::config;
+pub use updates::{boot_entries, device_messages, releases, trust_metadata};
+pub use wire::{proxy_protocol, tls_hello};
 
 /// How much of a stream was judged by others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

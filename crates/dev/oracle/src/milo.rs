@@ -1,14 +1,15 @@
 //! milo's reading of the same bytes.
 //!
 //! Differs from what is compared: milo takes no content in 205 at all, and looks at no content of HEAD only when told for
-//! each message; where that matters it is not asked.
+//! each message; where that matters it is not asked. Nor is it where a chunk's line ends with an extension's name and
+//! white space: milo 0.9.0 looks for a value behind that line then, and subtracts what is larger.
 
 use std::cell::RefCell;
 
 use evenkeel_http1::Method;
 use milo_parser::{
-    CALLBACK_ACTIVE_ALL, Parser, STATE_BODY_WITH_NO_LENGTH, STATE_ERROR, STATE_FINISH, STATE_START,
-    STATE_TUNNEL,
+    CALLBACK_ACTIVE_ALL, Parser, STATE_BODY_WITH_NO_LENGTH, STATE_ERROR, STATE_FINISH, STATE_REQUEST_LINE,
+    STATE_START, STATE_STATUS_LINE, STATE_TUNNEL,
 };
 
 use crate::course::{Course, End, Message, is_nothing, path_of};
@@ -89,7 +90,8 @@ fn read(mut parser: Parser, stream: &[u8]) -> Course {
             course.messages.push(draft.message());
             End::Over
         }
-        STATE_START if is_nothing(rest) => End::Clean,
+        // Line ends behind a message make it wait for the next one's first line, as other bytes do.
+        STATE_START | STATE_REQUEST_LINE | STATE_STATUS_LINE if is_nothing(rest) => End::Clean,
         _ => End::Within,
     };
     course
@@ -101,16 +103,31 @@ impl Draft {
     }
 }
 
+/// Whether a line ends with what may be an extension's name without a value, and white space.
+fn confuses(stream: &[u8]) -> bool {
+    stream.split(|&byte| byte == b'\n').any(|line| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let last = line.rsplit(|&byte| byte == b';').next().unwrap_or_default();
+        last.len() < line.len() && matches!(last, [.., b' ' | b'\t']) && !last.contains(&b'=')
+    })
+}
+
 /// milo as a server.
 pub(crate) fn requests(stream: &[u8]) -> Course {
     if is_nothing(stream) {
         return Course::new(End::Clean);
+    }
+    if confuses(stream) {
+        return Course::new(End::Refused);
     }
     read(parser(true), stream)
 }
 
 /// milo as a client that asked with `method`.
 pub(crate) fn answer(stream: &[u8], method: Method) -> Course {
+    if confuses(stream) {
+        return Course::new(End::Refused);
+    }
     let mut parser = parser(false);
     parser.skip_body = method == Method::Head;
     let mut course = read(parser, stream);
