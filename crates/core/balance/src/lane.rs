@@ -140,6 +140,11 @@ impl Lane {
         self.active = self.active.saturating_sub(1);
     }
 
+    /// Something in flight needs its place again; the server may then have more than its limit for a while.
+    pub(crate) const fn resume(&mut self) {
+        self.active += 1;
+    }
+
     /// Moves the turn back by `time`, together with those of all others.
     pub(crate) const fn move_back(&mut self, time: u64) {
         self.turn = self.turn.saturating_sub(time);

@@ -1,7 +1,7 @@
 //! Which server answers next, and which one is left out for a while.
 //!
-//! Owns: the policies, passive ejection, the count of active checks, slow start, drain, limits (told and learned), hedging, the queue
-//! and the retry budget, all for one worker. Leaves to others: connecting, asking, waiting and telling the
+//! Owns: the policies, passive ejection, the count of active checks, slow start, drain, limits (told and learned), hedging, the queue,
+//! requests that wait for their clients and the retry budget, all for one worker. Leaves to others: connecting, asking, waiting and telling the
 //! time: `now` and random numbers are arguments (I10). Invariant: a cause on our own side (no source port,
 //! no descriptor) never changes a server's health; no state has no way out.
 #![no_std]
@@ -27,6 +27,7 @@ mod pool;
 mod queue;
 mod random;
 mod server;
+mod stalled;
 mod standby;
 mod tournament;
 mod tried;
@@ -41,4 +42,5 @@ pub use outcome::{Failure, LocalCause, Outcome};
 pub use pool::{FAIL_OPEN_BELOW, Opening, Pick, Pool, Retry, Worker};
 pub use queue::{Queue, Ticket};
 pub use server::{RAMP_START, ServerStatus, Standing, Taken};
+pub use stalled::{CUT_AFTER, GIVES_WAY_AFTER, Place, Seat, Stalled, Way};
 pub use tried::{ServerIndex, Tried};

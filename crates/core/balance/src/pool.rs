@@ -246,6 +246,21 @@ impl Pool {
         self.judge(now, server, outcome);
     }
 
+    /// What was started at `server` does not count for now: the server has nothing to do for it. Not to be finished before
+    /// [`Self::step_in`].
+    pub fn step_aside(&mut self, server: ServerIndex) {
+        self.lanes[server.position()].finish();
+        self.flying = self.flying.saturating_sub(1);
+        self.place(server.position());
+    }
+
+    /// What stepped aside counts again, over the limit if need be.
+    pub fn step_in(&mut self, server: ServerIndex) {
+        self.lanes[server.position()].resume();
+        self.flying += 1;
+        self.place(server.position());
+    }
+
     /// A request that `server` has in flight was answered after `took`, or is given up after it, so that its answer
     /// would have taken at least as long.
     pub fn answered(&mut self, now: Instant, server: ServerIndex, took: Duration) {

@@ -6,6 +6,7 @@
 use std::{
     net::{IpAddr, SocketAddr, TcpStream},
     rc::Rc,
+    time::Duration,
 };
 
 use evenkeel_http1::{Peer, Scheme};
@@ -15,6 +16,7 @@ use crate::{
     http1::request::Request,
     listening::Listening,
     net::{scratch::SCRATCH_BYTES, socket::Socket, sweep::Watch},
+    pool::room::Room,
     tls,
     worker::Worker,
 };
@@ -116,6 +118,11 @@ impl Client {
         const ENOUGH: usize = 8;
         self.carry.clear();
         self.carry.extend_from_slice(&bytes[..bytes.len().min(ENOUGH)]);
+    }
+
+    /// Waiting for a receiver that may take nothing for `idle`, under the connection's own deadline.
+    pub(crate) fn room(&self, idle: Duration) -> Room<'_> {
+        Room { watch: &self.watch, clock: self.worker.clock, idle, lease: None }
     }
 
     /// Tells of a request's end, or a connection's: as a span where it is traced, and in the access log when there is one.

@@ -174,6 +174,8 @@ pub(crate) struct ServerTally {
     pub(crate) hedges: Count,
     /// Requests that another server answered first.
     pub(crate) overtaken: Count,
+    /// Requests cut off because their clients stood still while others waited for a place.
+    pub(crate) cut_stalled: Count,
     pub(crate) local_failures: Count,
     /// As [`Failure::ALL`].
     pub(crate) failures: [Count; Failure::ALL.len()],

@@ -45,8 +45,8 @@ pub(crate) async fn serve(mut client: Client) {
     };
     let idle = settings.deadlines.tunnel_idle;
     let carried = std::mem::take(&mut client.carry);
-    let to = (&server.socket, &*client.watch);
-    if transfer::write_all(&client.worker, to, &carried, settings.deadlines.server_body_idle).await.is_err() {
+    let room = client.room(settings.deadlines.server_body_idle);
+    if transfer::write_all(&server.socket, room, &carried).await.is_err() {
         client.socket.reset_on_close();
         return lease.end(client.worker.clock.now(), Outcome::Failed(Failure::Closed), None);
     }

@@ -126,6 +126,9 @@ pub struct PoolLimits {
     pub connections_per_server: NonZeroU32,
     /// Whether a server that is slow beside the others is given less.
     pub learned: Learned,
+    /// Requests that may wait for their clients, to send or to read, without counting in `connections_per_server`, over
+    /// all servers and workers; 0 for none.
+    pub stalled_requests: u32,
     /// Requests or connections that may wait for a server, over all workers; 0 for none.
     pub queue_length: u32,
     /// How long each may wait.
@@ -181,7 +184,8 @@ const SERVER_KEYS: &[&str] = &["name", "address", "weight", "backup", "priority"
 
 const EJECTION_KEYS: &[&str] = &["consecutive_failures", "base_time", "max_time", "max_share_per_mille"];
 
-const POOL_LIMIT_KEYS: &[&str] = &["connections_per_server", "learned", "queue_length", "queue_deadline"];
+const POOL_LIMIT_KEYS: &[&str] =
+    &["connections_per_server", "learned", "stalled_requests", "queue_length", "queue_deadline"];
 
 const RETRY_KEYS: &[&str] = &["attempts", "budget_per_mille"];
 
@@ -351,11 +355,13 @@ fn pool_limits(section: &Section<'_>, mode: Mode) -> Option<PoolLimits> {
         None => Some(Learned::On),
         Some(field) => field.flag().map(|on| if on { Learned::On } else { Learned::Off }),
     };
+    let stalled_requests = section.count("stalled_requests", ranges::STALLED_REQUESTS);
     let queue_length = section.count("queue_length", ranges::QUEUE_LENGTH);
     let queue_deadline = section.duration("queue_deadline", ranges::QUEUE_DEADLINE);
     Some(PoolLimits {
         connections_per_server: connections_per_server?,
         learned: learned?,
+        stalled_requests: u32::try_from(stalled_requests?).ok()?,
         queue_length: u32::try_from(queue_length?).ok()?,
         queue_deadline: queue_deadline?,
     })

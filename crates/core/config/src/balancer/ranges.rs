@@ -171,6 +171,10 @@ pub(super) const EJECTION_SHARE: Count = Count::new(0, 500, 1000);
 /// server's accept queue, where it cannot be seen, bounded or sent elsewhere.
 pub(super) const SERVER_CONNECTIONS: Count = Count::new(1, 256, 1_000_000);
 
+/// Each holds a connection to a client and one to a server, some KiB in either kernel: 8,192 of them some tens of MiB,
+/// and well below the descriptors of a process. Too many for servers with a thread for each connection, which want 0.
+pub(super) const STALLED_REQUESTS: Count = Count::new(0, 8192, 1_000_000);
+
 /// What one server with 256 at once and pages of 0.5 s works off within the queue's deadline of 5 s is
 /// 2,560; each that waits may hold 16 KiB, together 32 MiB.
 pub(super) const QUEUE_LENGTH: Count = Count::new(0, 2048, 1_000_000);

@@ -52,6 +52,10 @@ const SERVER_OVERTAKEN: Family = Family::counter(
     "evenkeel_server_overtaken_total",
     "Hedged requests that another server answered before this one.",
 );
+const SERVER_CUT_STALLED: Family = Family::counter(
+    "evenkeel_server_cut_stalled_total",
+    "Requests cut off because their clients stood still while others waited for a place.",
+);
 const SERVER_LIMIT: Family =
     Family::gauge("evenkeel_server_limit", "Most requests that a server is given at once, over all workers.");
 const SERVER_TAKEN: Family = Family::gauge(
@@ -234,7 +238,7 @@ fn datagrams(plan: &Plan, out: &mut Exposition) {
 type Counted = fn(&ServerTally) -> &Count;
 
 fn servers(plan: &Plan, out: &mut Exposition) {
-    let counted: [(Family, Counted); 10] = [
+    let counted: [(Family, Counted); 11] = [
         (SERVER_REQUESTS, |tally| &tally.requests),
         (SERVER_ACTIVE, |tally| &tally.active),
         (SERVER_IDLE, |tally| &tally.idle),
@@ -242,6 +246,7 @@ fn servers(plan: &Plan, out: &mut Exposition) {
         (SERVER_RETRIES, |tally| &tally.retries),
         (SERVER_HEDGES, |tally| &tally.hedges),
         (SERVER_OVERTAKEN, |tally| &tally.overtaken),
+        (SERVER_CUT_STALLED, |tally| &tally.cut_stalled),
         (SERVER_LIMIT, |tally| &tally.limit),
         (SERVER_TAKEN, |tally| &tally.taken),
         (SERVER_LOCAL, |tally| &tally.local_failures),

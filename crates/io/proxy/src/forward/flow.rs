@@ -4,10 +4,7 @@
 //! before the sink has room for it. Leaves to others: heads. Invariants: what waits on the way is at most one piece; a
 //! stream holds room in its connection's window only while there is content for it, so a quiet stream starves no other.
 
-use std::{
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use evenkeel_http1::{ChunkError, Framing, Onward, ResponseHead};
@@ -15,10 +12,9 @@ use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 
 use crate::{
-    clock::Clock,
     http2::{fields, settings::SEND_BUFFER_BYTES},
-    net::sweep::{Phase, Watch},
-    pool::deadline,
+    net::sweep::Expired,
+    pool::room::Room,
     route::compress::Travel,
 };
 
@@ -139,48 +135,43 @@ pub(crate) enum Stopped {
     SinkIdle,
 }
 
-/// How long each side may pause.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
-    pub(crate) source: Duration,
-    pub(crate) sink: Duration,
+/// How each side is waited for.
+#[derive(Clone, Copy)]
+pub(crate) struct Patience<'a> {
+    pub(crate) source: Room<'a>,
+    pub(crate) sink: Room<'a>,
 }
 
 /// Moves all content, then the end; the bytes that were moved.
-pub(crate) async fn pump(
+pub(crate) async fn pump<'a>(
     source: &mut impl Source,
     sink: &mut impl Sink,
-    (watch, clock): (&Watch, Clock),
-    patience: impl Fn() -> Patience,
+    patience: impl Fn() -> Patience<'a>,
 ) -> Result<u64, Stopped> {
     let mut moved = 0;
     loop {
-        watch.set(Phase::Busy, deadline(clock.now(), patience().source));
-        let next = std::future::poll_fn(|context| {
+        let silence = patience().source;
+        let next = silence.wait(|context| {
             if let Poll::Ready(next) = source.poll_ready(context) {
                 return Poll::Ready(next.map_err(Stopped::Source));
             }
-            if sink.poll_gone(context).is_ready() {
-                return Poll::Ready(Err(Stopped::Sink));
-            }
-            watch.poll_expired(context).map(|_| Err(Stopped::SourceIdle))
+            sink.poll_gone(context).map(|()| Err(Stopped::Sink))
         });
-        let want = match next.await? {
+        let want = match next.await.map_err(|Expired| Stopped::SourceIdle)?? {
             Next::Content(want) => want,
             Next::End(trailers) => {
                 sink.finish(trailers).map_err(|Closed| Stopped::Sink)?;
-                return flush(sink, (watch, clock), patience()).await.map(|()| moved);
+                return flush(sink, patience().sink).await.map(|()| moved);
             }
         };
-        watch.set(Phase::Busy, deadline(clock.now(), patience().sink));
-        let room = wait(|context| sink.poll_room(context, want), watch).await?;
+        let room = wait(|context| sink.poll_room(context, want), patience().sink).await?;
         match source.take(room).map_err(Stopped::Source)? {
             Some(bytes) => {
                 moved += bytes.len() as u64;
                 let ending = if source.is_over() { Ending::Last } else { Ending::More };
                 sink.push(bytes, ending).map_err(|Closed| Stopped::Sink)?;
                 if ending == Ending::Last {
-                    return flush(sink, (watch, clock), patience()).await.map(|()| moved);
+                    return flush(sink, patience().sink).await.map(|()| moved);
                 }
             }
             None => sink.release_room(),
@@ -189,25 +180,17 @@ pub(crate) async fn pump(
 }
 
 /// Waits until all that a sink was given has left.
-pub(crate) async fn flush(
-    sink: &mut impl Sink,
-    (watch, clock): (&Watch, Clock),
-    patience: Patience,
-) -> Result<(), Stopped> {
-    watch.set(Phase::Busy, deadline(clock.now(), patience.sink));
-    wait(|context| sink.poll_flush(context), watch).await
+pub(crate) async fn flush(sink: &mut impl Sink, room: Room<'_>) -> Result<(), Stopped> {
+    wait(|context| sink.poll_flush(context), room).await
 }
 
-/// Waits for a sink under the deadline.
+/// Waits for a sink.
 async fn wait<T>(
-    mut poll: impl FnMut(&mut Context<'_>) -> Poll<Result<T, Closed>>,
-    watch: &Watch,
+    poll: impl FnMut(&mut Context<'_>) -> Poll<Result<T, Closed>>,
+    room: Room<'_>,
 ) -> Result<T, Stopped> {
-    std::future::poll_fn(|context| match poll(context) {
-        Poll::Ready(done) => Poll::Ready(done.map_err(|Closed| Stopped::Sink)),
-        Poll::Pending => watch.poll_expired(context).map(|_| Err(Stopped::SinkIdle)),
-    })
-    .await
+    let done = room.wait(poll).await.map_err(|Expired| Stopped::SinkIdle)?;
+    done.map_err(|Closed| Stopped::Sink)
 }
 
 /// Content that comes on a stream of HTTP/2.

@@ -29,7 +29,7 @@ use crate::{
         scratch::{self, SCRATCH_BYTES, Scratch},
         socket::{Read, Socket},
     },
-    pool::Server,
+    pool::{Lease, Server},
     route::{
         self,
         compress::{After, Filter, Travel},
@@ -57,12 +57,12 @@ enum Step {
 /// Sends the request and brings the answer back.
 pub(super) async fn converse<U: Source, D: Answering>(
     exchange: &mut Exchange<'_, U, D>,
-    server: &mut Server,
+    (lease, server): (&Lease, &mut Server),
 ) -> Result<Served, Broken> {
     let Exchange { client, watch, request, up, down, asked, .. } = exchange;
     let written = server.socket.write(&request.bytes).map_err(|_| closed(server))?;
     let unwritten = request.bytes[written..].to_vec();
-    let progress = Progress::new(client, watch, request, up.is_some() || !unwritten.is_empty());
+    let progress = Progress::new((client, lease), watch, request, up.is_some() || !unwritten.is_empty());
     let Server { socket, reused, held, .. } = server;
     let reader = Reader { progress: &progress, socket, reused: *reused, request, asked: *asked };
     if progress.uploaded.get() {
@@ -72,13 +72,9 @@ pub(super) async fn converse<U: Source, D: Answering>(
     watch.rest();
     let mut sink = SocketSink::new(socket, frames(request, *asked), unwritten);
     let upload = async {
-        let content = progress.content.as_deref().unwrap_or(watch);
         match up {
-            Some(up) => {
-                let with = (content, client.worker.clock);
-                flow::pump(up, &mut sink, with, || progress.patience_up()).await.map(drop)
-            }
-            None => flow::flush(&mut sink, (content, client.worker.clock), progress.patience_up()).await,
+            Some(up) => flow::pump(up, &mut sink, || progress.patience_up()).await.map(drop),
+            None => flow::flush(&mut sink, progress.patience_up().sink).await,
         }
     };
     // Boxed, for most requests have no content and their tasks need no room for it.
@@ -119,13 +115,12 @@ impl Reader<'_> {
             if !content.is_done() {
                 let received = Cell::new(0);
                 let mut source = SocketSource::new(self.socket, content, u64::MAX, &received);
-                let with = (self.progress.answer, client.worker.clock);
                 let patience = || self.progress.patience_down();
                 // Boxed, for most answers come whole with their heads.
                 let moved = match filter {
-                    None => Box::pin(flow::pump(&mut source, down, with, patience)).await,
+                    None => Box::pin(flow::pump(&mut source, down, patience)).await,
                     Some(filter) => {
-                        Box::pin(flow::pump(&mut Coded::new(&mut source, filter), down, with, patience)).await
+                        Box::pin(flow::pump(&mut Coded::new(&mut source, filter), down, patience)).await
                     }
                 };
                 sent += moved.map_err(midway)?;

@@ -23,7 +23,7 @@ use crate::{
         request::{ClientFault, Request},
     },
     http2::fields,
-    pool::links::Linked,
+    pool::{Lease, links::Linked},
     route::{self, compress::Travel},
 };
 
@@ -33,11 +33,11 @@ const MAX_HEAD_TEXT: usize = 64 * 1024;
 /// Sends the request and brings the answer back.
 pub(super) async fn converse<U: Source, D: Answering>(
     exchange: &mut Exchange<'_, U, D>,
-    linked: &Linked,
+    (lease, linked): (&Lease, &Linked),
     scheme: &'static str,
 ) -> Result<Served, Failed> {
     let Exchange { client, watch, request, up, down, .. } = exchange;
-    let progress = Progress::new(client, watch, request, up.is_some());
+    let progress = Progress::new((client, lease), watch, request, up.is_some());
     watch.rest();
     let head = fields::request(&request.bytes, scheme).ok_or(Failed::Broken(Broken::Raced));
     // What passed the rules of HTTP/1.1 and could still not be said in HTTP/2 is refused as malformed.
@@ -59,12 +59,8 @@ pub(super) async fn converse<U: Source, D: Answering>(
     }
     let mut sink = StreamSink::new(stream);
     let upload = async {
-        let content = progress.content.as_deref().unwrap_or(watch);
         match up {
-            Some(up) => {
-                let with = (content, client.worker.clock);
-                flow::pump(up, &mut sink, with, || progress.patience_up()).await.map(drop)
-            }
+            Some(up) => flow::pump(up, &mut sink, || progress.patience_up()).await.map(drop),
             None => Ok(()),
         }
     };
@@ -136,19 +132,17 @@ impl Reader<'_> {
         let mut sent = out.len() as u64;
         if ending == Ending::More {
             let mut source = StreamSource::new(stream, u64::MAX);
-            let with = (self.progress.answer, client.worker.clock);
             let patience = || self.progress.patience_down();
             let moved = match filter {
-                None => flow::pump(&mut source, down, with, patience).await,
+                None => flow::pump(&mut source, down, patience).await,
                 Some(filter) => {
-                    Box::pin(flow::pump(&mut Coded::new(&mut source, filter), down, with, patience)).await
+                    Box::pin(flow::pump(&mut Coded::new(&mut source, filter), down, patience)).await
                 }
             };
             sent += moved.map_err(|stopped| Failed::Broken(midway(stopped)))?;
         } else {
-            flow::flush(down, (self.progress.answer, client.worker.clock), self.progress.patience_down())
-                .await
-                .map_err(|_| Failed::Broken(Broken::Unread))?;
+            let flushed = flow::flush(down, self.progress.patience_down().sink).await;
+            flushed.map_err(|_| Failed::Broken(Broken::Unread))?;
         }
         Ok(Served { status: head.status, keep: false, sent, at })
     }

@@ -33,7 +33,7 @@ use crate::{
         socket::Socket,
         sweep::{Phase, Watch},
     },
-    pool::{Kept, Lease, PoolState, Reuse, Server, Times, Unserved, deadline},
+    pool::{Kept, Lease, PoolState, Reuse, Server, Times, Unserved, deadline, room::Room},
     proxied::Announcement,
     route::own::Fixed,
 };
@@ -43,7 +43,7 @@ use flow::{Answering, Fault, Patience, Source, Stopped};
 pub(crate) struct Exchange<'a, U, D> {
     pub(crate) client: &'a Client,
     /// The deadline of the answer.
-    pub(crate) watch: &'a Watch,
+    pub(crate) watch: &'a Rc<Watch>,
     pub(crate) request: Request,
     /// `None` for a request without content, or all of whose content is with its head.
     pub(crate) up: Option<U>,
@@ -170,7 +170,7 @@ async fn over_http1<U: Source, D: Answering>(
         server.asked = timed.then(|| exchange.client.worker.clock.now());
         exchange.request.others_left = usize::from(tried.count()) + 1 < pool.shared.servers.len();
         exchange.request.goes_to(exchange.client, pool, &lease);
-        let broken = match http1::converse(exchange, &mut server).await {
+        let broken = match http1::converse(exchange, (&lease, &mut server)).await {
             Ok(served) => {
                 let Server { socket, queued, connected, asked, .. } = server;
                 let keep = served.keep.then_some(socket);
@@ -227,7 +227,7 @@ pub(crate) async fn over_http2<U: Source, D: Answering>(
         let asked = timed.then(|| exchange.client.worker.clock.now());
         exchange.request.others_left = usize::from(tried.count()) + 1 < pool.shared.servers.len();
         exchange.request.goes_to(exchange.client, pool, &lease);
-        let failed = match http2::converse(exchange, &linked, pool.scheme()).await {
+        let failed = match http2::converse(exchange, (&lease, &linked), pool.scheme()).await {
             Ok(served) => {
                 let (queued, connected) = (linked.queued, linked.connected);
                 let servant = Servant { lease, queued, connected, asked, keep: None };
@@ -368,8 +368,10 @@ fn log_broken<U, D>(exchange: &Exchange<'_, U, D>, end: &str) {
 /// How far both directions of an exchange are, as far as one needs to know of the other.
 struct Progress<'a> {
     client: &'a Client,
+    /// The place of the server that answers.
+    lease: &'a Lease,
     /// The deadline of the answer.
-    answer: &'a Watch,
+    answer: &'a Rc<Watch>,
     /// The deadline of the request's content; `None` when it has none.
     content: Option<Rc<Watch>>,
     /// How long the server may take to begin its answer.
@@ -381,11 +383,17 @@ struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    fn new(client: &'a Client, answer: &'a Watch, request: &Request, has_content: bool) -> Self {
+    fn new(
+        (client, lease): (&'a Client, &'a Lease),
+        answer: &'a Rc<Watch>,
+        request: &Request,
+        has_content: bool,
+    ) -> Self {
         let content = has_content.then(|| client.worker.sweep.watch());
         let server_head = request.server_head(&client.listening.settings().deadlines);
         Self {
             client,
+            lease,
             answer,
             content,
             server_head,
@@ -421,16 +429,27 @@ impl<'a> Progress<'a> {
         self.head_came.get() && !self.uploaded.get()
     }
 
-    fn patience_up(&self) -> Patience {
+    fn patience_up(&self) -> Patience<'_> {
         let deadlines = self.client.listening.settings().deadlines;
-        let source = if self.head_came.get() { deadlines.tunnel_idle } else { deadlines.client_body_idle };
-        Patience { source, sink: deadlines.server_body_idle }
+        let watch = self.content.as_ref().unwrap_or(self.answer);
+        let room = |idle| Room { watch, ..self.client.room(idle) };
+        let source = if self.head_came.get() {
+            room(deadlines.tunnel_idle)
+        } else {
+            Room { lease: Some(self.lease), ..room(deadlines.client_body_idle) }
+        };
+        Patience { source, sink: room(deadlines.server_body_idle) }
     }
 
-    fn patience_down(&self) -> Patience {
+    fn patience_down(&self) -> Patience<'_> {
         let deadlines = self.client.listening.settings().deadlines;
-        let source = if self.is_conversation() { deadlines.tunnel_idle } else { deadlines.server_body_idle };
-        Patience { source, sink: deadlines.client_write_idle }
+        let room = |idle| Room { watch: self.answer, ..self.client.room(idle) };
+        let sink = room(deadlines.client_write_idle);
+        if self.is_conversation() {
+            // Its server goes on listening while the client reads nothing.
+            return Patience { source: room(deadlines.tunnel_idle), sink };
+        }
+        Patience { source: room(deadlines.server_body_idle), sink: Room { lease: Some(self.lease), ..sink } }
     }
 }
 

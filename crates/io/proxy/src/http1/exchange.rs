@@ -218,7 +218,7 @@ async fn converse(
         Err(_) => return Err(closed(server)),
     }
     if !request.content.is_done() {
-        Box::pin(transfer::upload(client, request, server)).await?;
+        Box::pin(transfer::upload(client, request, (&*lease, server))).await?;
     }
     let settings = client.listening.settings();
     let at_once = server.reused && server.queued.is_zero() && request.twice == Twice::Harmless;
@@ -245,12 +245,12 @@ async fn converse(
         match scratch::with(|scratch| step(client, request, server, scratch))? {
             Step::Wait => {}
             Step::Interim(unwritten) => {
-                Box::pin(transfer::interim(client, request, server, unwritten)).await?;
+                Box::pin(transfer::interim(client, request, (&*lease, server), unwritten)).await?;
             }
             Step::Answer(mut answer) => {
                 client.watch.bound(None);
                 if !answer.rest.is_over() {
-                    Box::pin(transfer::download(client, server, &mut answer)).await?;
+                    Box::pin(transfer::download(client, (&*lease, server), &mut answer)).await?;
                 }
                 if answer.onward == Onward::Upgrade {
                     Box::pin(upgraded(client, server)).await;

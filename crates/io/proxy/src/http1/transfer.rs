@@ -15,13 +15,13 @@ use crate::{
     },
     net::{
         scratch,
-        socket::{Read, Socket, either_readable},
+        socket::{Either, Read, Socket, poll_either},
         splice::{self, Flow, Pipe, SPLICE_FROM},
-        sweep::{Expired, Phase, Watch},
+        sweep::{Expired, Phase},
         turn::Turn,
         wire::Wire,
     },
-    pool::{Server, deadline},
+    pool::{Lease, Server, deadline, room::Room},
     route::compress::{After, Filter},
     worker::Worker,
 };
@@ -48,17 +48,12 @@ pub(crate) enum Unwritten {
 }
 
 /// Writes all of `bytes`; the deadline begins anew with each part that leaves.
-pub(crate) async fn write_all(
-    worker: &Worker,
-    (socket, watch): (&Socket, &Watch),
-    mut bytes: &[u8],
-    idle: std::time::Duration,
-) -> Result<(), Unwritten> {
+pub(crate) async fn write_all(socket: &Socket, room: Room<'_>, mut bytes: &[u8]) -> Result<(), Unwritten> {
     while !bytes.is_empty() {
         match socket.write(bytes).map_err(|_| Unwritten::Failed)? {
             0 => {
-                watch.set(Phase::Busy, deadline(worker.clock.now(), idle));
-                socket.writable(watch).await.map_err(|Expired| Unwritten::Expired)?;
+                let ready = room.wait(|context| socket.poll_writable(context)).await;
+                ready.map_err(|Expired| Unwritten::Expired)?;
             }
             written => bytes = &bytes[written..],
         }
@@ -74,8 +69,8 @@ pub(crate) async fn send_head(
     written: usize,
 ) -> Result<(), Broken> {
     let idle = client.listening.settings().deadlines.server_body_idle;
-    let to = (&server.socket, &*client.watch);
-    write_all(&client.worker, to, &request.bytes[written..], idle).await.map_err(|error| match error {
+    let room = client.room(idle);
+    write_all(&server.socket, room, &request.bytes[written..]).await.map_err(|error| match error {
         Unwritten::Expired => Broken::Server(Failure::AnswerTimeout),
         Unwritten::Failed => closed(server),
     })
@@ -85,16 +80,15 @@ pub(crate) async fn send_head(
 pub(crate) async fn interim(
     client: &mut Client,
     request: &mut Request,
-    server: &mut Server,
+    (lease, server): (&Lease, &mut Server),
     unwritten: Vec<u8>,
 ) -> Result<(), Broken> {
     let deadlines = client.listening.settings().deadlines;
-    let to = (&client.socket, &*client.watch);
-    write_all(&client.worker, to, &unwritten, deadlines.client_write_idle)
+    write_all(&client.socket, client.room(deadlines.client_write_idle), &unwritten)
         .await
         .map_err(|_| Broken::Client(ClientFault::Gone))?;
     if !request.content.is_done() && server.held.is_empty() {
-        upload(client, request, server).await?;
+        upload(client, request, (lease, server)).await?;
     }
     client.watch.set(Phase::Busy, deadline(client.worker.clock.now(), request.server_head(&deadlines)));
     Ok(())
@@ -104,25 +98,24 @@ pub(crate) async fn interim(
 pub(crate) async fn upload(
     client: &mut Client,
     request: &mut Request,
-    server: &mut Server,
+    (lease, server): (&Lease, &mut Server),
 ) -> Result<(), Broken> {
     let deadlines = client.listening.settings().deadlines;
     let (mut pipe, mut turn) = (None, Turn::default());
     while !request.content.is_done() {
         let before = request.received;
-        let watch = std::rc::Rc::clone(&client.watch);
-        watch.set(Phase::Busy, deadline(client.worker.clock.now(), deadlines.client_body_idle));
-        match either_readable(&client.socket, &server.socket, &watch).await {
-            Ok(true) => break,
-            Ok(false) => {}
+        let room = Room { lease: Some(lease), ..client.room(deadlines.client_body_idle) };
+        match room.wait(|context| poll_either(&client.socket, &server.socket, context)).await {
+            Ok(Either::Second) => break,
+            Ok(Either::First) => {}
             Err(Expired) => return Err(Broken::Client(ClientFault::Timeout)),
         }
         let sent = match long_run(&request.content, &client.socket, &server.socket) {
             Some((left, from, to)) => {
                 let pipe =
                     pipe_in(&mut pipe, &client.worker).map_err(|_| Broken::Client(ClientFault::Gone))?;
-                let flow = Flow { from, to, watch: &watch, idle: deadlines.server_body_idle };
-                let moved = pipe.step(&client.worker, &flow, left).await;
+                let flow = Flow { from, to, room: client.room(deadlines.server_body_idle) };
+                let moved = pipe.step(&flow, left).await;
                 moved.map_err(from_client).map(|moved| {
                     request.content.passed(moved);
                     request.received += moved;
@@ -177,8 +170,7 @@ async fn upload_piece(
         let written = server.socket.write(out).map_err(|_| Broken::Server(Failure::Closed))?;
         Ok(out[written..].to_vec())
     })?;
-    let to = (&server.socket, &*client.watch);
-    write_all(&client.worker, to, &unsent, idle).await.map_err(|error| match error {
+    write_all(&server.socket, client.room(idle), &unsent).await.map_err(|error| match error {
         Unwritten::Expired => Broken::Server(Failure::AnswerTimeout),
         Unwritten::Failed => Broken::Server(Failure::Closed),
     })
@@ -187,18 +179,16 @@ async fn upload_piece(
 /// Brings the rest of an answer to the client.
 pub(crate) async fn download(
     client: &Client,
-    server: &mut Server,
+    (lease, server): (&Lease, &mut Server),
     answer: &mut Answer,
 ) -> Result<(), Broken> {
     let deadlines = client.listening.settings().deadlines;
-    let to = (&client.socket, &*client.watch);
+    let room = Room { lease: Some(lease), ..client.room(deadlines.client_write_idle) };
     let (mut pipe, mut turn) = (None, Turn::default());
     loop {
         let before = answer.sent;
         let unwritten = std::mem::take(&mut answer.rest.unwritten);
-        write_all(&client.worker, to, &unwritten, deadlines.client_write_idle)
-            .await
-            .map_err(|_| Broken::Unread)?;
+        write_all(&client.socket, room, &unwritten).await.map_err(|_| Broken::Unread)?;
         if answer.rest.content.is_done() {
             break;
         }
@@ -207,8 +197,7 @@ pub(crate) async fn download(
         arrived.map_err(|Expired| Broken::Midway(Failure::AnswerTimeout))?;
         if let Some((left, from, to)) = long_run(&answer.rest.content, &server.socket, &client.socket) {
             let pipe = pipe_in(&mut pipe, &client.worker).map_err(|_| Broken::Midway(Failure::Closed))?;
-            let flow = Flow { from, to, watch: &client.watch, idle: deadlines.client_write_idle };
-            let moved = pipe.step(&client.worker, &flow, left).await.map_err(to_client)?;
+            let moved = pipe.step(&Flow { from, to, room }, left).await.map_err(to_client)?;
             answer.rest.content.passed(moved);
             answer.sent += moved;
         } else {

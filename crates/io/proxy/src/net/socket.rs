@@ -170,16 +170,17 @@ impl Drop for Socket {
     }
 }
 
-/// Waits until one of two connections has something to read; `true` when it is the second.
-pub(crate) async fn either_readable(first: &Socket, second: &Socket, watch: &Watch) -> Result<bool, Expired> {
-    std::future::poll_fn(|context| {
-        if second.poll_readable(context).is_ready() {
-            return Poll::Ready(Ok(true));
-        }
-        match first.poll_readable(context) {
-            Poll::Ready(()) => Poll::Ready(Ok(false)),
-            Poll::Pending => watch.poll_expired(context).map(Err),
-        }
-    })
-    .await
+/// Which of two connections may be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Either {
+    First,
+    Second,
+}
+
+/// Which of two connections may be read, the second first; if none, the task is woken when there is one.
+pub(crate) fn poll_either(first: &Socket, second: &Socket, context: &mut Context<'_>) -> Poll<Either> {
+    if second.poll_readable(context).is_ready() {
+        return Poll::Ready(Either::Second);
+    }
+    first.poll_readable(context).map(|()| Either::First)
 }

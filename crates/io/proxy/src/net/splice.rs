@@ -6,19 +6,13 @@
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd},
-    task::Poll,
-    time::Duration,
 };
 
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 
 use crate::{
-    net::{
-        sweep::{Expired, Phase, Watch},
-        wire::Wire,
-    },
-    pool::deadline,
-    worker::Worker,
+    net::{sweep::Expired, wire::Wire},
+    pool::room::Room,
 };
 
 /// Content of at least this length is spliced; measured, below 32 KiB the pipe costs more than the copy.
@@ -40,12 +34,11 @@ pub(crate) struct Pipe {
     held: usize,
 }
 
-/// Two plain connections, and how long the second may take nothing.
+/// Two plain connections, and how the second is waited for.
 pub(crate) struct Flow<'a> {
     pub(crate) from: &'a Wire,
     pub(crate) to: &'a Wire,
-    pub(crate) watch: &'a Watch,
-    pub(crate) idle: Duration,
+    pub(crate) room: Room<'a>,
 }
 
 /// Why a flow stopped.
@@ -76,7 +69,7 @@ impl Pipe {
     }
 
     /// Moves what has come, at most `most` bytes, on to the receiver; how many.
-    pub(crate) async fn step(&mut self, worker: &Worker, flow: &Flow<'_>, most: u64) -> Result<u64, Stopped> {
+    pub(crate) async fn step(&mut self, flow: &Flow<'_>, most: u64) -> Result<u64, Stopped> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let came = match self.fill(flow.from, most) {
             Ok(0) => return Err(Stopped::End),
@@ -88,8 +81,8 @@ impl Pipe {
             match self.empty(flow.to) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    flow.watch.set(Phase::Busy, deadline(worker.clock.now(), flow.idle));
-                    writable(flow).await.map_err(|Expired| Stopped::Expired)?;
+                    let ready = flow.room.wait(|context| flow.to.poll_writable(context)).await;
+                    ready.map_err(|Expired| Stopped::Expired)?;
                 }
                 Err(_) => return Err(Stopped::Write),
             }
@@ -111,15 +104,6 @@ impl Pipe {
         self.held -= went;
         Ok(went)
     }
-}
-
-/// Waits until the receiver has room.
-async fn writable(flow: &Flow<'_>) -> Result<(), Expired> {
-    std::future::poll_fn(|context| match flow.to.poll_writable(context) {
-        Poll::Ready(()) => Poll::Ready(Ok(())),
-        Poll::Pending => flow.watch.poll_expired(context).map(Err),
-    })
-    .await
 }
 
 fn move_bytes(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {

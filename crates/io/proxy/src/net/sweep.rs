@@ -98,7 +98,8 @@ impl Watch {
         .await
     }
 
-    fn expire(&self) {
+    /// The deadline has come, whenever it was to be.
+    pub(crate) fn expire(&self) {
         self.expired.set(true);
         self.deadline.set(NEVER);
         if let Some(waker) = self.waker.borrow_mut().take() {

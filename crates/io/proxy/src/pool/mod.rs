@@ -9,6 +9,7 @@ pub(crate) mod health;
 mod hedge;
 pub(crate) mod key;
 pub(crate) mod links;
+pub(crate) mod room;
 pub(crate) mod sticky;
 mod succession;
 
@@ -40,6 +41,7 @@ use crate::{
     tls::handshake,
 };
 use links::Links;
+use room::StalledRequests;
 use succession::Successor;
 
 pub(crate) use hedge::Times;
@@ -108,6 +110,8 @@ pub(crate) struct PoolState {
     /// Of servers that speak HTTP/2.
     links: Box<[Rc<Links>]>,
     queue: RefCell<Queue<oneshot::Sender<()>>>,
+    /// Requests that wait for their clients.
+    stalled: StalledRequests,
     connect: Duration,
     keep_idle: Duration,
     queue_deadline: Duration,
@@ -136,8 +140,9 @@ impl PoolState {
             None => Pool::new(layout, part, now),
         };
         let settings = layout.settings();
-        let queue =
-            usize::try_from(settings.limits.queue_length).unwrap_or(usize::MAX).div_ceil(part.count.get());
+        let part_of = |most: u32| usize::try_from(most).unwrap_or(usize::MAX).div_ceil(part.count.get());
+        let queue = part_of(settings.limits.queue_length);
+        let stalled = part_of(settings.limits.stalled_requests);
         let (connect, keep_idle) = connection_deadlines(deadlines);
         Self {
             clock,
@@ -147,6 +152,7 @@ impl PoolState {
             idle: shared.servers.iter().map(|_| RefCell::new(Vec::new())).collect(),
             links: shared.servers.iter().map(|_| Rc::default()).collect(),
             queue: RefCell::new(Queue::new(queue, settings.limits.queue_deadline)),
+            stalled: StalledRequests::new(stalled, before.map(|before| &before.stalled)),
             connect,
             keep_idle,
             queue_deadline: settings.limits.queue_deadline,
@@ -292,6 +298,8 @@ impl PoolState {
             let (free, woken) = oneshot::channel();
             let ticket = newest.queue.borrow_mut().enter(now, free).map_err(|_| Unserved::Queue)?;
             watch.set(Phase::Busy, until);
+            // A request that waits for its client may give way at once.
+            newest.wake(now);
             let granted = watch.guard(woken).await;
             newest.queue.borrow_mut().leave(ticket);
             now = self.clock.now();
@@ -435,8 +443,14 @@ impl PoolState {
 
     /// Gives a free place, when there is one, to who waits longest.
     fn wake(&self, now: Instant) {
-        if self.queue.borrow().is_empty() || !self.balance.borrow().has_room() {
+        if self.queue.borrow().is_empty() {
             return;
+        }
+        if !self.balance.borrow().has_room() {
+            self.make_way(now);
+            if !self.balance.borrow().has_room() {
+                return;
+            }
         }
         let mut queue = self.queue.borrow_mut();
         while queue.expire(now).is_some() {}

@@ -314,13 +314,22 @@ impl<S: Read + Write> Client<S> {
 }
 
 /// Waits until `found` gives something.
-pub(crate) fn eventually<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, found: impl FnMut() -> Option<T>) -> T {
+    eventually_within(PATIENCE, what, found)
+}
+
+/// Waits so long until `found` gives something.
+pub(crate) fn eventually_within<T>(
+    patience: Duration,
+    what: &str,
+    mut found: impl FnMut() -> Option<T>,
+) -> T {
     let began = Instant::now();
     loop {
         if let Some(value) = found() {
             return value;
         }
-        assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        assert!(began.elapsed() < patience, "{what}: not within {patience:?}");
         thread::yield_now();
         thread::park_timeout(Duration::from_millis(5));
     }
