@@ -101,7 +101,7 @@ impl LocalCause {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::SourcePorts => "source_ports",
+            Self::SourcePorts => "source_ports_exhausted",
             Self::Descriptors => "descriptors",
             Self::Memory => "memory",
             Self::Stopping => "stopping",

@@ -18,7 +18,7 @@ use std::{
 use evenkeel_config::balancer::{AccessLog as Settings, LogFormat, LogTarget};
 use evenkeel_telemetry::{AccessRecord, Moment};
 
-use crate::http1::request::Request;
+use crate::{http1::request::Request, pool::Story};
 
 /// Lines that may wait for the writer: at 300 bytes each 5 MB, half a second of a busy box.
 const QUEUE: usize = 16 * 1024;
@@ -32,6 +32,8 @@ pub(crate) struct Event<'a> {
     pub(crate) sent_bytes: u64,
     pub(crate) server: Option<&'a str>,
     pub(crate) end: &'a str,
+    /// Why no server answered, for what is no request; a request knows by itself.
+    pub(crate) story: Option<&'a Story>,
     pub(crate) queued: Duration,
     pub(crate) connected: Duration,
     pub(crate) answered: Option<Duration>,
@@ -55,6 +57,7 @@ impl<'a> Event<'a> {
             sent_bytes: 0,
             server: None,
             end: reason,
+            story: None,
             queued: zero,
             connected: zero,
             answered: None,
@@ -151,6 +154,7 @@ impl AccessLog {
             return;
         }
         let line = event.request.and_then(|request| request.line.as_deref());
+        let story = event.story.or_else(|| event.request?.story.as_deref());
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let record = AccessRecord {
             at: Moment::from_unix(since_epoch),
@@ -169,10 +173,16 @@ impl AccessLog {
             received_bytes: event.request.map_or(0, |request| request.received),
             sent_bytes: event.sent_bytes,
             pool: whom.pool,
-            server: event.server,
+            server: event.server.or_else(|| story?.server.as_deref()),
             route: event.request.and_then(Request::route),
-            tries: event.request.map_or(u8::from(event.server.is_some()), |request| request.tries.get()),
+            tries: event
+                .request
+                .map_or(u8::from(event.server.is_some()), |request| request.tries.get())
+                // Those that took no connection were not sent it.
+                .max(story.map_or(0, |story| story.tries)),
             end: event.end,
+            cause: story.map(|story| story.cause),
+            retries_ended: story.and_then(|story| story.retries_ended),
             queued: event.queued,
             connected: event.connected,
             answered: event.answered,

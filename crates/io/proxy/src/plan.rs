@@ -427,7 +427,10 @@ fn plan_pool(
     match known {
         // The same servers in the same order: the pool goes on, with its checks.
         Some(known) if is_same(&known.servers, &servers) => Ok(Arc::clone(known)),
-        Some(_) | None => Ok(Arc::new(PoolShared::new(name.to_owned(), servers))),
+        Some(_) | None => {
+            let counted = (workers, known.map(Arc::as_ref));
+            Ok(Arc::new(PoolShared::new(name.to_owned(), servers, counted)))
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use evenkeel_units::Instant;
 use crate::{
     admin::orders::ServerOrder,
     latency::Latency,
+    pool::UnservedTally,
     proxied::Refused,
     tls::{
         back::Back,
@@ -312,13 +313,21 @@ impl ServerShared {
 pub(crate) struct PoolShared {
     pub(crate) name: String,
     pub(crate) servers: Vec<Arc<ServerShared>>,
+    /// Requests that no server answered; a pool whose servers change takes them along.
+    pub(crate) unserved: Arc<[UnservedTally]>,
     version: AtomicU64,
 }
 
 impl PoolShared {
-    /// A pool of these servers.
-    pub(crate) fn new(name: String, servers: Vec<Arc<ServerShared>>) -> Self {
-        Self { name, servers, version: AtomicU64::new(1) }
+    /// A pool of these servers, counted by so many workers, in the place of `before`.
+    pub(crate) fn new(
+        name: String,
+        servers: Vec<Arc<ServerShared>>,
+        (workers, before): (usize, Option<&Self>),
+    ) -> Self {
+        let fresh = || (0..workers).map(|_| UnservedTally::default()).collect();
+        let unserved = before.map_or_else(fresh, |before| Arc::clone(&before.unserved));
+        Self { name, servers, unserved, version: AtomicU64::new(1) }
     }
 
     /// Publishes what the checks say of one server.

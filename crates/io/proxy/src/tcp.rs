@@ -4,14 +4,14 @@
 
 use std::rc::Rc;
 
-use evenkeel_balance::{Failure, Outcome, Tried};
+use evenkeel_balance::{Failure, Outcome};
 
 use crate::{
     access_log::{DONE, Event},
     client::Client,
-    http1::{exchange::refusal, transfer},
+    http1::transfer,
     net::tunnel,
-    pool::Reuse,
+    pool::{Reuse, Tries},
     proxied::Announcement,
 };
 
@@ -30,17 +30,19 @@ pub(crate) async fn serve(mut client: Client) {
             }
         }
     }
-    let mut tried = Tried::NONE;
+    let mut tries = Tries::NONE;
     let key = pool.source_key(client.from().ip());
     let announcement = pool.announces().map(|version| Announcement::of(&client, version));
     let reuse = announcement.as_ref().map_or(Reuse::Fresh, Reuse::Announced);
-    let found = Box::pin(pool.obtain(None, (&mut tried, key), &client.watch, reuse)).await;
+    let found = Box::pin(pool.obtain(None, (&mut tries, key), &client.watch, &reuse)).await;
     let (lease, server) = match found {
         Ok(found) => found,
         Err(unserved) => {
             client.socket.reset_on_close();
             let total = client.worker.clock.now().since(began);
-            return client.log(&Event::broken(None, refusal(unserved).1, total));
+            let story = tries.give_up(&pool, unserved);
+            let (_, reason) = unserved.told();
+            return client.log(&Event { story: Some(&story), ..Event::broken(None, &reason, total) });
         }
     };
     let idle = settings.deadlines.tunnel_idle;
@@ -66,8 +68,8 @@ pub(crate) async fn serve(mut client: Client) {
     };
     let now = client.worker.clock.now();
     let times = Event {
-        queued: server.queued,
-        connected: server.connected,
+        queued: server.waits.queued,
+        connected: server.waits.connected,
         ..Event::broken(None, end, now.since(began))
     };
     client.log(&Event { server: Some(lease.name()), ..times });

@@ -80,6 +80,10 @@ pub struct AccessRecord<'a> {
     pub tries: u8,
     /// How it ended, in a word such as `done` or `server_refused`.
     pub end: &'a str,
+    /// What kept servers from answering, in a word such as `refused` or `source_ports_exhausted`; `None` when one did.
+    pub cause: Option<&'a str>,
+    /// Why nobody else was asked after the last failure, in a word such as `attempts` or `budget`.
+    pub retries_ended: Option<&'a str>,
     /// Time in the queue.
     pub queued: Duration,
     /// From asking for a server's connection to having it; zero for one that was kept.
@@ -125,6 +129,11 @@ impl AccessRecord<'_> {
         }
         object.number("tries", self.tries);
         object.bytes("end", self.end.as_bytes());
+        for (key, value) in [("cause", self.cause), ("retries_ended", self.retries_ended)] {
+            if let Some(value) = value {
+                object.bytes(key, value.as_bytes());
+            }
+        }
         object.number("queued_us", self.queued.as_micros());
         object.number("connected_us", self.connected.as_micros());
         object.optional("answered_us", self.answered.map(|time| time.as_micros()));
@@ -171,6 +180,11 @@ impl AccessRecord<'_> {
         let _ = write!(line, " server={} tries={} end=\"", self.server.unwrap_or("-"), self.tries);
         push_escaped(line, self.end.as_bytes(), Quoting::Quoted);
         line.push('"');
+        for (key, value) in [("cause", self.cause), ("retries_ended", self.retries_ended)] {
+            if let Some(value) = value {
+                let _ = write!(line, " {key}={value}");
+            }
+        }
         let _ =
             write!(line, " queued={}us connected={}us", self.queued.as_micros(), self.connected.as_micros());
         if let Some(answered) = self.answered {
@@ -292,6 +306,8 @@ mod tests {
             pool: "app",
             server: Some("app1"),
             tries: 1,
+            cause: None,
+            retries_ended: None,
             end: "done",
             queued: Duration::ZERO,
             connected: Duration::from_micros(180),

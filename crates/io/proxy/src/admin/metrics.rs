@@ -12,6 +12,7 @@ use crate::{
     admin::control::Running,
     latency::Latency,
     plan::Plan,
+    pool::UnservedTally,
     proxied::Refused,
     shared::{Count, Dropped, ListenerTally, OWN_STATUSES, ServerTally},
     trace::{Lost, Traces},
@@ -87,6 +88,14 @@ const SERVER_WEIGHT: Family =
     Family::gauge("evenkeel_server_weight", "The weight of a server, by the file or by an operator.");
 const SERVER_EJECTED: Family =
     Family::gauge("evenkeel_server_ejected_workers", "Workers that leave a server out for its failures.");
+const UNSERVED: Family = Family::counter(
+    "evenkeel_unserved_requests_total",
+    "Requests and connections that no server of a pool answered, by the last failure.",
+);
+const UNSERVED_RETRIES: Family = Family::counter(
+    "evenkeel_unserved_retries_ended_total",
+    "Of the unserved those that a server failed, by why nobody else was asked after it.",
+);
 const LOG_DROPPED: Family =
     Family::counter("evenkeel_access_log_dropped_total", "Lines of the access log that were dropped.");
 
@@ -131,6 +140,7 @@ pub(crate) fn page(running: &Running, form: Form) -> String {
     proxied(&plan, &mut out);
     datagrams(&plan, &mut out);
     servers(&plan, &mut out);
+    unserved(&plan, &mut out);
     discoveries(&plan, running.clock.now(), &mut out);
     let dropped = plan.access_log.as_ref().map_or(0, crate::access_log::AccessLog::dropped);
     out.family(LOG_DROPPED).sample(&[], dropped);
@@ -286,6 +296,21 @@ fn servers(plan: &Plan, out: &mut Exposition) {
     for (pool, server) in servers() {
         let ejected = server.tallies.iter().filter(|tally| tally.standing() == Standing::Ejected).count();
         family.sample(&[("pool", &pool.name), ("server", &server.name)], ejected as u64);
+    }
+}
+
+fn unserved(plan: &Plan, out: &mut Exposition) {
+    let mut family = out.family(UNSERVED);
+    for pool in &plan.pools {
+        for (cause, count) in UnservedTally::causes(&pool.unserved) {
+            family.sample(&[("pool", pool.name.as_str()), ("cause", cause)], count);
+        }
+    }
+    let mut family = out.family(UNSERVED_RETRIES);
+    for pool in &plan.pools {
+        for (ended, count) in UnservedTally::ends(&pool.unserved) {
+            family.sample(&[("pool", pool.name.as_str()), ("ended", ended)], count);
+        }
     }
 }
 

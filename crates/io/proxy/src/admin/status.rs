@@ -1,6 +1,7 @@
 //! The status page: what runs, as JSON.
 
 use std::{
+    collections::BTreeMap,
     sync::{PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -14,7 +15,7 @@ use crate::{
     admin::control::Running,
     latency::Latency,
     plan::{Plan, PlannedListener},
-    pool::discovery::Discovered,
+    pool::{UnservedTally, discovery::Discovered},
     shared::{PoolShared, ServerShared},
 };
 
@@ -60,6 +61,10 @@ struct Pool {
     rank_taken: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     discovery: Option<Discovery>,
+    /// Requests that no server answered, by the last failure.
+    unserved: BTreeMap<&'static str, u64>,
+    /// Of these, those that a server failed, by why nobody else was asked after it.
+    retries_ended: BTreeMap<&'static str, u64>,
     servers: Vec<Server>,
 }
 
@@ -171,8 +176,15 @@ fn pool(plan: &Plan, at: usize, now: Instant) -> Pool {
         healthy,
         rank_taken: taken.map(|server| server.rank).max().unwrap_or(0),
         discovery: plan.discovered[at].as_ref().map(|discovered| discovery(discovered, now)),
+        unserved: counted(UnservedTally::causes(&pool.unserved)),
+        retries_ended: counted(UnservedTally::ends(&pool.unserved)),
         servers,
     }
+}
+
+/// What there is of each, without what there is not.
+fn counted(counts: impl Iterator<Item = (&'static str, u64)>) -> BTreeMap<&'static str, u64> {
+    counts.filter(|&(_, count)| count > 0).collect()
 }
 
 fn discovery(discovered: &Discovered, now: Instant) -> Discovery {

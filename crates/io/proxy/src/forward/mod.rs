@@ -15,7 +15,7 @@ pub(crate) mod websocket;
 
 use std::{borrow::Cow, cell::Cell, future::Future, pin::pin, rc::Rc, task::Poll, time::Duration};
 
-use evenkeel_balance::{Failure, Outcome, Tried};
+use evenkeel_balance::{Failure, Outcome};
 use evenkeel_config::balancer::Protocol;
 use evenkeel_http2::Asked;
 use evenkeel_units::Instant;
@@ -24,16 +24,17 @@ use crate::{
     access_log,
     client::Client,
     http1::{
-        exchange::{
-            Broken, CLIENT_LEFT, CLIENT_STOPPED, SERVER_BROKE_OFF, UNWANTED, apology, begin, blame, refusal,
-        },
+        exchange::{Broken, CLIENT_LEFT, CLIENT_STOPPED, SERVER_BROKE_OFF, begin, blame},
         request::{ClientFault, Request},
     },
     net::{
         socket::Socket,
         sweep::{Phase, Watch},
     },
-    pool::{Kept, Lease, PoolState, Reuse, Server, Times, Unserved, deadline, room::Room},
+    pool::{
+        Kept, Lease, PoolState, Reuse, Server, Times, Tries, Unserved, Waits, Way, deadline, links::Shared,
+        room::Room,
+    },
     proxied::Announcement,
     route::own::Fixed,
 };
@@ -78,8 +79,7 @@ struct Served {
 /// Which server gave an answer, and what came before that.
 struct Servant {
     lease: Lease,
-    queued: Duration,
-    connected: Duration,
+    waits: Waits,
     /// When it was asked, where how long it takes matters.
     asked: Option<Instant>,
     keep: Option<Socket>,
@@ -146,67 +146,92 @@ async fn over_http1<U: Source, D: Answering>(
     exchange: &mut Exchange<'_, U, D>,
     pool: &Rc<PoolState>,
 ) -> Ended {
-    let mut tried = Tried::NONE;
+    let mut tries = Tries::NONE;
     let announcement = pool.announces().map(|version| Announcement::of(exchange.client, version));
     let mut reuse = announcement.as_ref().map_or(Reuse::Allowed, Reuse::Announced);
     loop {
-        let kept = match reuse {
-            Reuse::Allowed => pool.kept(exchange.request.started, &tried, exchange.request.key),
-            Reuse::Fresh | Reuse::Announced(_) => Kept::Wait,
-        };
-        let (lease, mut server) = match kept {
-            Kept::Connection(lease, server) => (lease, server),
-            Kept::Place(_) | Kept::Wait => {
-                let place = if let Kept::Place(lease) = kept { Some(lease) } else { None };
-                let led = (&mut tried, exchange.request.key);
-                match Box::pin(pool.obtain(place, led, exchange.watch, reuse)).await {
-                    Ok(found) => found,
-                    Err(unserved) => return unserve(unserved, &tried),
-                }
+        let found = match reuse {
+            Reuse::Allowed => take(exchange, pool, &mut tries, &reuse).await,
+            Reuse::Fresh | Reuse::Announced(_) => {
+                let led = (&mut tries, exchange.request.key);
+                Box::pin(pool.obtain(None, led, exchange.watch, &reuse)).await
             }
+        };
+        let (lease, mut server) = match found {
+            Ok(found) => found,
+            Err(unserved) => return unserve(exchange, (pool, &tries), unserved),
         };
         // How long content takes to arrive says nothing of the server.
         let timed = lease.times() == Times::Matter && exchange.up.is_none();
         server.asked = timed.then(|| exchange.client.worker.clock.now());
-        exchange.request.others_left = usize::from(tried.count()) + 1 < pool.shared.servers.len();
         exchange.request.goes_to(exchange.client, pool, &lease);
+        exchange.request.others_left = usize::from(tries.tried.count()) + 1 < pool.shared.servers.len();
         let broken = match http1::converse(exchange, (&lease, &mut server)).await {
             Ok(served) => {
-                let Server { socket, queued, connected, asked, .. } = server;
+                let Server { socket, waits, asked, .. } = server;
                 let keep = served.keep.then_some(socket);
-                return finish(exchange, &served, Servant { lease, queued, connected, asked, keep });
+                return finish(exchange, &served, Servant { lease, waits, asked, keep });
             }
             Err(broken) => broken,
         };
         exchange.request.failed(exchange.client, broken.told());
         drop(server);
-        let may_repeat = exchange.up.is_none() && exchange.request.method.is_idempotent();
-        match broken {
-            Broken::Raced if may_repeat => {
-                pool.forget_kept(lease.server);
-                reuse = Reuse::Fresh;
-                pool.tally(lease.server).retries.up();
-            }
-            Broken::Unwanted(status) => {
-                let index = lease.server;
-                lease.end(exchange.client.worker.clock.now(), Outcome::of_status(status), None);
-                tried.add(index);
-                if !pool.may_retry(&tried) {
-                    return fail(exchange, broken);
-                }
-                pool.tally(index).retries.up();
-            }
-            Broken::Server(Failure::Closed) if may_repeat => {
-                if !elsewhere(exchange.client, pool, lease, &mut tried) {
-                    return fail(exchange, broken);
-                }
-            }
-            Broken::Server(_) | Broken::Raced | Broken::Client(_) | Broken::Midway(_) | Broken::Unread => {
-                lease.end(exchange.client.worker.clock.now(), blame(broken), None);
-                return fail(exchange, broken);
-            }
+        let may_repeat = exchange.may_repeat();
+        if broken == Broken::Raced && may_repeat {
+            pool.forget_kept(lease.server);
+            reuse = Reuse::Fresh;
+            pool.tally(lease.server).retries.up();
+            continue;
+        }
+        let again = Again { broken, repeatable: broken.repeatable(may_repeat) };
+        if let Some(ended) = try_again(exchange, (pool, &mut tries), lease, again) {
+            return ended;
         }
     }
+}
+
+/// A server and a connection to it, at once where there is one.
+async fn take<W: Way, U, D>(
+    exchange: &Exchange<'_, U, D>,
+    pool: &Rc<PoolState>,
+    tries: &mut Tries,
+    way: &W,
+) -> Result<(Lease, W::Connection), Unserved> {
+    let key = exchange.request.key;
+    let place = match pool.kept(exchange.request.started, (&tries.tried, key), way) {
+        Kept::Connection(lease, connection) => return Ok((lease, connection)),
+        Kept::Place(lease) => Some(lease),
+        Kept::Wait => None,
+    };
+    Box::pin(pool.obtain(place, (tries, key), exchange.watch, way)).await
+}
+
+/// A try that failed.
+struct Again {
+    broken: Broken,
+    /// Whether another server may be asked.
+    repeatable: bool,
+}
+
+/// Ends a try that failed; what became of the request, unless another server is asked.
+fn try_again<U, D: Answering>(
+    exchange: &mut Exchange<'_, U, D>,
+    (pool, tries): (&PoolState, &mut Tries),
+    lease: Lease,
+    Again { broken, repeatable }: Again,
+) -> Option<Ended> {
+    let now = exchange.client.worker.clock.now();
+    // Who has the beginning of an answer can be told nothing more.
+    let miss = if exchange.down.has_begun() { None } else { broken.miss() };
+    let unserved = match (miss, repeatable) {
+        (Some(miss), true) => lease.fail_over(now, tries, miss).err(),
+        (Some(miss), false) => Some(lease.fail(now, tries, miss)),
+        (None, _) => {
+            lease.end(now, blame(broken), None);
+            return Some(fail(exchange, broken));
+        }
+    };
+    unserved.map(|unserved| unserve(exchange, (pool, tries), unserved))
 }
 
 pub(crate) async fn over_http2<U: Source, D: Answering>(
@@ -214,83 +239,52 @@ pub(crate) async fn over_http2<U: Source, D: Answering>(
     pool: &Rc<PoolState>,
 ) -> Ended {
     let closed = Broken::Server(Failure::Closed);
-    let mut tried = Tried::NONE;
+    let mut tries = Tries::NONE;
     let mut unprocessed = 0;
     loop {
-        let worker = &exchange.client.worker;
-        let led = (&mut tried, exchange.request.key);
-        let (lease, linked) = match pool.obtain_link(worker, led, exchange.watch).await {
+        let way = Shared(&exchange.client.worker);
+        let (lease, linked) = match take(exchange, pool, &mut tries, &way).await {
             Ok(found) => found,
-            Err(unserved) => return unserve(unserved, &tried),
+            Err(unserved) => return unserve(exchange, (pool, &tries), unserved),
         };
         let timed = lease.times() == Times::Matter && exchange.up.is_none();
         let asked = timed.then(|| exchange.client.worker.clock.now());
-        exchange.request.others_left = usize::from(tried.count()) + 1 < pool.shared.servers.len();
         exchange.request.goes_to(exchange.client, pool, &lease);
+        exchange.request.others_left = usize::from(tries.tried.count()) + 1 < pool.shared.servers.len();
         let failed = match http2::converse(exchange, (&lease, &linked), pool.scheme()).await {
             Ok(served) => {
-                let (queued, connected) = (linked.queued, linked.connected);
-                let servant = Servant { lease, queued, connected, asked, keep: None };
-                return finish(exchange, &served, servant);
+                return finish(exchange, &served, Servant { lease, waits: linked.waits, asked, keep: None });
             }
             Err(failed) => failed,
         };
         exchange.request.failed(exchange.client, failed.told());
         drop(linked);
-        let now = exchange.client.worker.clock.now();
         let untouched = exchange.up.as_ref().is_none_or(Source::is_untouched);
-        let may_repeat = exchange.up.is_none() && exchange.request.method.is_idempotent();
-        match failed {
+        let again = match failed {
             Failed::Unprocessed if untouched && unprocessed < MOST_UNPROCESSED => {
                 unprocessed += 1;
                 pool.tally(lease.server).retries.up();
-                lease.end(now, Outcome::ClientGone, None);
+                lease.end(exchange.client.worker.clock.now(), Outcome::ClientGone, None);
+                continue;
             }
-            Failed::Unprocessed | Failed::Refused if untouched => {
-                if !elsewhere(exchange.client, pool, lease, &mut tried) {
-                    return fail(exchange, closed);
-                }
-            }
-            Failed::Broken(broken @ Broken::Unwanted(status)) => {
-                tried.add(lease.server);
-                let index = lease.server;
-                lease.end(now, Outcome::of_status(status), None);
-                if !pool.may_retry(&tried) {
-                    return fail(exchange, broken);
-                }
-                pool.tally(index).retries.up();
-            }
-            Failed::Broken(Broken::Server(Failure::Closed)) if may_repeat => {
-                if !elsewhere(exchange.client, pool, lease, &mut tried) {
-                    return fail(exchange, closed);
-                }
-            }
-            Failed::Unprocessed | Failed::Refused => {
-                lease.end(now, blame(closed), None);
-                return fail(exchange, closed);
-            }
-            Failed::Broken(broken) => {
-                lease.end(now, blame(broken), None);
-                return fail(exchange, broken);
-            }
+            Failed::Unprocessed | Failed::Refused => Again { broken: closed, repeatable: untouched },
+            Failed::Broken(broken) => Again { broken, repeatable: broken.repeatable(exchange.may_repeat()) },
             Failed::Unsayable => {
-                lease.end(now, Outcome::ClientGone, None);
+                lease.end(exchange.client.worker.clock.now(), Outcome::ClientGone, None);
                 return Ended::Refused(400, Cow::Borrowed("the request cannot be said in HTTP/2"));
             }
+        };
+        if let Some(ended) = try_again(exchange, (pool, &mut tries), lease, again) {
+            return ended;
         }
     }
 }
 
-/// Whether another server may be asked, after this one closed without an answer.
-fn elsewhere(client: &Client, pool: &PoolState, lease: Lease, tried: &mut Tried) -> bool {
-    let index = lease.server;
-    lease.end(client.worker.clock.now(), Outcome::Failed(Failure::Closed), None);
-    tried.add(index);
-    let may = pool.may_retry(tried);
-    if may {
-        pool.tally(index).retries.up();
+impl<U, D> Exchange<'_, U, D> {
+    /// Whether the request can be sent once more, and that does no harm.
+    const fn may_repeat(&self) -> bool {
+        self.up.is_none() && self.request.method.is_idempotent()
     }
-    may
 }
 
 fn finish<U, D>(exchange: &Exchange<'_, U, D>, served: &Served, servant: Servant) -> Ended {
@@ -307,8 +301,9 @@ fn finish<U, D>(exchange: &Exchange<'_, U, D>, served: &Served, servant: Servant
             sent_bytes: served.sent,
             server: Some(servant.lease.name()),
             end: access_log::DONE,
-            queued: servant.queued,
-            connected: servant.connected,
+            story: None,
+            queued: servant.waits.queued,
+            connected: servant.waits.connected,
             answered: Some(served.at.since(exchange.request.started)),
             total: now.since(exchange.request.started),
         });
@@ -321,13 +316,15 @@ fn finish<U, D>(exchange: &Exchange<'_, U, D>, served: &Served, servant: Servant
     Ended::Served
 }
 
-fn unserve(unserved: Unserved, tried: &Tried) -> Ended {
-    let (status, reason) = match unserved {
-        // What the servers said is worth more to who asks than that none is left.
-        Unserved::Nobody if tried.count() > 0 => apology(Failure::Closed),
-        unserved => refusal(unserved),
-    };
-    Ended::Refused(status, Cow::Borrowed(reason))
+/// Notes that no server answers, and why.
+fn unserve<U, D>(
+    exchange: &mut Exchange<'_, U, D>,
+    (pool, tries): (&PoolState, &Tries),
+    unserved: Unserved,
+) -> Ended {
+    exchange.request.story = Some(tries.give_up(pool, unserved));
+    let (status, reason) = unserved.told();
+    Ended::Refused(status, reason)
 }
 
 fn fail<U, D: Answering>(exchange: &Exchange<'_, U, D>, broken: Broken) -> Ended {
@@ -337,15 +334,6 @@ fn fail<U, D: Answering>(exchange: &Exchange<'_, U, D>, broken: Broken) -> Ended
         return Ended::Cut;
     }
     match broken {
-        Broken::Server(failure) => {
-            let (status, reason) = apology(failure);
-            Ended::Refused(status, Cow::Borrowed(reason))
-        }
-        Broken::Raced => {
-            let (status, reason) = apology(Failure::Closed);
-            Ended::Refused(status, Cow::Borrowed(reason))
-        }
-        Broken::Unwanted(status) => Ended::Refused(status, Cow::Borrowed(UNWANTED)),
         Broken::Client(fault) => match fault.status() {
             Some(status) => Ended::Refused(status, Cow::Owned(fault.reason())),
             None => {
@@ -354,7 +342,7 @@ fn fail<U, D: Answering>(exchange: &Exchange<'_, U, D>, broken: Broken) -> Ended
             }
         },
         Broken::Midway(_) => Ended::Cut,
-        Broken::Unread => Ended::Gone,
+        Broken::Unread | Broken::Server(_) | Broken::Raced | Broken::Unwanted(_) => Ended::Gone,
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use evenkeel_balance::{Failure, LocalCause, Outcome, Tried};
+use evenkeel_balance::{Failure, Outcome, Tried};
 use evenkeel_config::balancer::Protocol;
 use evenkeel_http1::{Method, Onward, Parsed, ResponseHead, parse_response, write_response};
 use evenkeel_units::Instant;
@@ -28,7 +28,7 @@ use crate::{
         sweep::{Phase, Watch},
         tunnel,
     },
-    pool::{Kept, Lease, PoolState, Reuse, Server, Times, Unserved, deadline},
+    pool::{Kept, Lease, Miss, PoolState, Reuse, Server, Times, Tries, Unserved, deadline},
     proxied::Announcement,
     route::{self, compress::Travel},
 };
@@ -107,27 +107,29 @@ pub(crate) async fn run(client: &mut Client, mut request: Request) -> After {
     if pool.protocol == Protocol::Http2 {
         return Box::pin(from_http1::run(client, request, &pool)).await;
     }
-    let mut tried = Tried::NONE;
+    let mut tries = Tries::NONE;
     let announcement = pool.announces().map(|version| Announcement::of(client, version));
     let mut reuse = announcement.as_ref().map_or(Reuse::Allowed, Reuse::Announced);
     loop {
         let kept = match reuse {
-            Reuse::Allowed => pool.kept(request.started, &tried, request.key),
+            Reuse::Allowed => pool.kept(request.started, (&tries.tried, request.key), &reuse),
             Reuse::Fresh | Reuse::Announced(_) => Kept::Wait,
         };
         let (mut lease, mut server) = match kept {
             Kept::Connection(lease, server) => (lease, server),
             Kept::Place(_) | Kept::Wait => {
                 let place = if let Kept::Place(lease) = kept { Some(lease) } else { None };
-                match Box::pin(pool.obtain(place, (&mut tried, request.key), &client.watch, reuse)).await {
+                match Box::pin(pool.obtain(place, (&mut tries, request.key), &client.watch, &reuse)).await {
                     Ok(found) => found,
-                    Err(unserved) => return Box::pin(unserve(client, &request, unserved)).await,
+                    Err(unserved) => {
+                        return Box::pin(unserve(client, &mut request, (&pool, &tries), unserved)).await;
+                    }
                 }
             }
         };
-        request.others_left = usize::from(tried.count()) + 1 < pool.shared.servers.len();
         request.goes_to(client, &pool, &lease);
-        let broken = match converse(client, &mut request, (&mut lease, &mut server), &tried).await {
+        request.others_left = usize::from(tries.tried.count()) + 1 < pool.shared.servers.len();
+        let broken = match converse(client, &mut request, (&mut lease, &mut server), &tries.tried).await {
             Ok(answer) => {
                 let after = finish(client, &request, &answer, lease, server);
                 if !request.is_whole() {
@@ -139,27 +141,24 @@ pub(crate) async fn run(client: &mut Client, mut request: Request) -> After {
         };
         request.failed(client, broken.told());
         drop(server);
-        let whole = request.is_whole();
-        match broken {
-            Broken::Raced if whole && request.method.is_idempotent() => {
-                pool.forget_kept(lease.server);
-                reuse = Reuse::Fresh;
-                pool.tally(lease.server).retries.up();
-            }
-            Broken::Unwanted(_) => {
-                if !elsewhere(client, &pool, lease, (&mut tried, broken)) {
-                    return Box::pin(fail(client, &request, broken)).await;
-                }
-            }
-            Broken::Server(Failure::Closed) if whole && request.method.is_idempotent() => {
-                if !elsewhere(client, &pool, lease, (&mut tried, broken)) {
-                    return Box::pin(fail(client, &request, broken)).await;
-                }
-            }
-            Broken::Server(_) | Broken::Raced | Broken::Client(_) | Broken::Midway(_) | Broken::Unread => {
-                lease.end(client.worker.clock.now(), blame(broken), None);
+        let may_repeat = request.is_whole() && request.method.is_idempotent();
+        if broken == Broken::Raced && may_repeat {
+            pool.forget_kept(lease.server);
+            reuse = Reuse::Fresh;
+            pool.tally(lease.server).retries.up();
+            continue;
+        }
+        let now = client.worker.clock.now();
+        let unserved = match (broken.miss(), broken.repeatable(may_repeat)) {
+            (Some(miss), true) => lease.fail_over(now, &mut tries, miss).err(),
+            (Some(miss), false) => Some(lease.fail(now, &mut tries, miss)),
+            (None, _) => {
+                lease.end(now, blame(broken), None);
                 return Box::pin(fail(client, &request, broken)).await;
             }
+        };
+        if let Some(unserved) = unserved {
+            return Box::pin(unserve(client, &mut request, (&pool, &tries), unserved)).await;
         }
     }
 }
@@ -184,16 +183,26 @@ pub(crate) fn begin(client: &Client, request: &Request, watch: &Watch) -> Rc<Poo
     ruled.pool.as_ref().map_or_else(listener, Rc::clone)
 }
 
-/// Whether another server may be asked, after this one failed.
-fn elsewhere(client: &Client, pool: &PoolState, lease: Lease, (tried, broken): (&mut Tried, Broken)) -> bool {
-    let index = lease.server;
-    lease.end(client.worker.clock.now(), blame(broken), None);
-    tried.add(index);
-    let may = pool.may_retry(tried);
-    if may {
-        pool.tally(index).retries.up();
+impl Broken {
+    /// What became of the try, where nothing of an answer has left and the client is still to be told.
+    pub(crate) const fn miss(self) -> Option<Miss> {
+        match self {
+            Self::Server(failure) => Some(Miss::Exchange(failure)),
+            Self::Raced => Some(Miss::Raced),
+            Self::Unwanted(status) => Some(Miss::Unwanted(status)),
+            Self::Client(_) | Self::Midway(_) | Self::Unread => None,
+        }
     }
-    may
+
+    /// Whether another server may be asked after it, for a request that may be repeated or not. An answer is only called
+    /// unwanted where its route says that the request may be.
+    pub(crate) const fn repeatable(self, may_repeat: bool) -> bool {
+        match self {
+            Self::Unwanted(_) => true,
+            Self::Server(Failure::Closed) => may_repeat,
+            Self::Server(_) | Self::Raced | Self::Client(_) | Self::Midway(_) | Self::Unread => false,
+        }
+    }
 }
 
 /// What a failed attempt says of the server.
@@ -221,7 +230,7 @@ async fn converse(
         Box::pin(transfer::upload(client, request, (&*lease, server))).await?;
     }
     let settings = client.listening.settings();
-    let at_once = server.reused && server.queued.is_zero() && request.twice == Twice::Harmless;
+    let at_once = server.reused && server.waits.queued.is_zero() && request.twice == Twice::Harmless;
     let now = if at_once { request.started } else { client.worker.clock.now() };
     client.watch.set(Phase::Busy, deadline(now, request.server_head(&settings.deadlines)));
     drop(settings);
@@ -423,67 +432,28 @@ fn log_answer(
         sent_bytes: answer.sent,
         server: Some(lease.name()),
         end: access_log::DONE,
-        queued: server.queued,
-        connected: server.connected,
+        story: None,
+        queued: server.waits.queued,
+        connected: server.waits.connected,
         answered: answer.at.map(|at| at.since(request.started)),
         total: now.since(request.started),
     });
 }
 
-async fn unserve(client: &Client, request: &Request, unserved: Unserved) -> After {
-    let (status, reason) = refusal(unserved);
-    own(client, request, status, reason).await
-}
-
-/// What a client is told when no server could be asked.
-pub(crate) const fn refusal(unserved: Unserved) -> (u16, &'static str) {
-    match unserved {
-        Unserved::Queue => (503, "every server has as much as it may have"),
-        Unserved::Nobody => (503, "no server is left to ask"),
-        Unserved::Connect(Outcome::Failed(Failure::ConnectTimeout)) => {
-            (504, "no connection to a server in time")
-        }
-        Unserved::Connect(Outcome::Local(cause)) => (503, local(cause)),
-        Unserved::Connect(
-            Outcome::Failed(_) | Outcome::Served | Outcome::Overtaken | Outcome::ClientGone,
-        ) => (502, "no connection to a server"),
-    }
-}
-
-const fn local(cause: LocalCause) -> &'static str {
-    match cause {
-        LocalCause::SourcePorts => "the balancer has no source port left towards the server",
-        LocalCause::Descriptors => "the balancer has no file descriptor left",
-        LocalCause::Memory => "the balancer has no memory left for a connection",
-        LocalCause::Stopping => "the balancer is stopping",
-    }
-}
-
-/// What a client is told when a server failed it.
-pub(crate) const fn apology(failure: Failure) -> (u16, &'static str) {
-    match failure {
-        Failure::AnswerTimeout => (504, "the server did not answer in time"),
-        Failure::BadAnswer => (502, "the server's answer was not HTTP"),
-        Failure::Refused
-        | Failure::Unreachable
-        | Failure::ConnectTimeout
-        | Failure::Handshake
-        | Failure::Closed
-        | Failure::Status => (502, "the server closed the connection without an answer"),
-    }
+/// Tells the client that no server answers, and why.
+async fn unserve(
+    client: &Client,
+    request: &mut Request,
+    (pool, tries): (&PoolState, &Tries),
+    unserved: Unserved,
+) -> After {
+    request.story = Some(tries.give_up(pool, unserved));
+    let (status, reason) = unserved.told();
+    own(client, request, status, &reason).await
 }
 
 async fn fail(client: &Client, request: &Request, broken: Broken) -> After {
     match broken {
-        Broken::Server(failure) => {
-            let (status, reason) = apology(failure);
-            own(client, request, status, reason).await
-        }
-        Broken::Raced => {
-            let (status, reason) = apology(Failure::Closed);
-            own(client, request, status, reason).await
-        }
-        Broken::Unwanted(status) => own(client, request, status, UNWANTED).await,
         Broken::Client(fault) => match fault.status() {
             Some(status) => own(client, request, status, &fault.reason()).await,
             None => log_broken(client, request, CLIENT_LEFT),
@@ -492,7 +462,10 @@ async fn fail(client: &Client, request: &Request, broken: Broken) -> After {
             client.socket.reset_on_close();
             log_broken(client, request, SERVER_BROKE_OFF)
         }
-        Broken::Unread => log_broken(client, request, CLIENT_STOPPED),
+        // What is told of the others is told as for any request that no server answers.
+        Broken::Unread | Broken::Server(_) | Broken::Raced | Broken::Unwanted(_) => {
+            log_broken(client, request, CLIENT_STOPPED)
+        }
     }
 }
 
@@ -516,9 +489,6 @@ async fn upgraded(client: &mut Client, server: &mut Server) {
         let _ = tunnel::run(&client.worker, (&client.socket, &server.socket), &client.watch, idle).await;
     }
 }
-
-/// Why an answer that its route takes for none is not replaced by another.
-pub(crate) const UNWANTED: &str = "the server's answer was not wanted, and no other could be asked";
 
 /// What a client is told: that its route's time was over, where that is the cause.
 pub(crate) fn in_time<'r>(

@@ -19,7 +19,7 @@ use crate::{
     client::Client,
     http1::content::Content,
     net::{scratch, socket::Read},
-    pool::{Lease, PoolState, key::Asked, sticky::Bound},
+    pool::{Lease, PoolState, Story, key::Asked, sticky::Bound},
     route::Ruled,
     trace::{Begun, Traced},
     worker::Worker,
@@ -63,6 +63,8 @@ pub(crate) struct Request {
     pub(crate) bound: Option<Box<Bound>>,
     /// Whether there are servers that it has not been to; only for routes that ask for another.
     pub(crate) others_left: bool,
+    /// Why no server answered, once that is so.
+    pub(crate) story: Option<Box<Story>>,
     /// Bytes that came from the client.
     pub(crate) received: u64,
     /// What its route makes of it; `None` when it goes on as it is.
@@ -352,6 +354,7 @@ pub(crate) fn prepare(
         received: head.length as u64,
         ruled,
         others_left: false,
+        story: None,
         id,
         line: (settings.access_log.is_some() || traced.is_some()).then(|| Box::new(Line::of(head, bytes))),
         traced,

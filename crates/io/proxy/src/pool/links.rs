@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use evenkeel_balance::{Failure, Key, Outcome, ServerIndex, Tried};
+use evenkeel_balance::{Failure, Outcome, ServerIndex};
 use evenkeel_units::Instant;
 use h2::{
     Ping, PingPong,
@@ -20,7 +20,7 @@ use h2::{
 };
 use tokio::sync::Notify;
 
-use super::{Lease, PoolState, Reuse, Unserved, deadline};
+use super::{PoolState, Reuse, Waits, Way, deadline};
 use crate::{
     http2::{
         carrier::{Carrier, Line},
@@ -120,10 +120,34 @@ pub(crate) struct Linked {
     link: Rc<Link>,
     pool: Rc<PoolState>,
     server: ServerIndex,
-    /// How long the request waited for a server.
-    pub(crate) queued: Duration,
-    /// How long the connection took to come about; zero for one that was there.
-    pub(crate) connected: Duration,
+    /// How long the request waited for it.
+    pub(crate) waits: Waits,
+}
+
+impl AsMut<Waits> for Linked {
+    fn as_mut(&mut self) -> &mut Waits {
+        &mut self.waits
+    }
+}
+
+/// A stream of a connection that many requests share.
+pub(crate) struct Shared<'a>(pub(crate) &'a Worker);
+
+impl Way for Shared<'_> {
+    type Connection = Linked;
+
+    fn kept(&self, pool: &Rc<PoolState>, server: ServerIndex, _: Instant) -> Option<Linked> {
+        pool.linked(server)
+    }
+
+    async fn made(
+        &self,
+        pool: &Rc<PoolState>,
+        server: ServerIndex,
+        watch: &Watch,
+    ) -> Result<Linked, Outcome> {
+        pool.link(self.0, server, watch).await
+    }
 }
 
 impl Linked {
@@ -147,55 +171,13 @@ impl Drop for Linked {
 }
 
 impl PoolState {
-    /// A server and a place on a connection to it; servers that cannot be reached are added to `tried`.
-    pub(crate) async fn obtain_link(
-        self: &Rc<Self>,
-        worker: &Worker,
-        (tried, key): (&mut Tried, Key),
-        watch: &Watch,
-    ) -> Result<(Lease, Linked), Unserved> {
-        let asked = self.clock.now();
-        let mut last = None;
-        loop {
-            // Who waits in the queue came first.
-            let free = self.newest().queue.borrow().is_empty();
-            let found = match free.then(|| self.place(asked, tried, key)).flatten() {
-                Some(lease) => Ok(lease),
-                None => Box::pin(self.wait_for_room(tried, key, watch)).await,
-            };
-            let mut lease = found.map_err(|unserved| last.map_or(unserved, Unserved::Connect))?;
-            if let Some(linked) = self.linked(lease.server, Duration::ZERO) {
-                return Ok((lease, linked));
-            }
-            let now = self.clock.now();
-            let outcome = match Box::pin(self.link(worker, lease.server, watch)).await {
-                Ok(mut linked) => {
-                    let connected = self.clock.now().since(now);
-                    linked.queued = now.since(asked);
-                    linked.connected = connected;
-                    return Ok((lease, linked));
-                }
-                Err(outcome) => outcome,
-            };
-            lease.outcome = outcome;
-            let failed = lease.server;
-            drop(lease);
-            tried.add(failed);
-            last = Some(outcome);
-            if !self.may_retry(tried) {
-                return Err(Unserved::Connect(outcome));
-            }
-            self.tally(failed).retries.up();
-        }
-    }
-
     /// A place on the connection with the fewest requests, when one has room.
-    fn linked(self: &Rc<Self>, server: ServerIndex, queued: Duration) -> Option<Linked> {
+    fn linked(self: &Rc<Self>, server: ServerIndex) -> Option<Linked> {
         let links = self.links[server.position()].links.borrow();
         let open = links.iter().filter(|link| link.has_room());
         let link = Rc::clone(open.min_by_key(|link| link.active.get())?);
         link.active.set(link.active.get() + 1);
-        Some(Linked { link, pool: Rc::clone(self), server, queued, connected: Duration::ZERO })
+        Some(Linked { link, pool: Rc::clone(self), server, waits: Waits::default() })
     }
 
     /// A place on a connection that is made, or on the first that has room again.
@@ -209,7 +191,7 @@ impl PoolState {
         watch.set(Phase::Busy, deadline(self.clock.now(), self.connect));
         loop {
             known.links.borrow_mut().retain(|link| link.stage.get() != Stage::Spent);
-            if let Some(linked) = self.linked(server, Duration::ZERO) {
+            if let Some(linked) = self.linked(server) {
                 return Ok(linked);
             }
             // Who comes while a connection is made waits for it, rather than that each makes one.

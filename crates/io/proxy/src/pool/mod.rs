@@ -9,9 +9,11 @@ pub(crate) mod health;
 mod hedge;
 pub(crate) mod key;
 pub(crate) mod links;
+mod obtain;
 pub(crate) mod room;
 pub(crate) mod sticky;
 mod succession;
+mod tries;
 
 use std::{
     cell::{Cell, RefCell},
@@ -23,7 +25,7 @@ use std::{
 };
 
 use evenkeel_balance::{
-    Failure, Key, Layout, LocalCause, Outcome, Pick, Pool, Queue, Retry, ServerIndex, Tried, Verdict,
+    Failure, Key, Layout, LocalCause, Outcome, Pick, Pool, Queue, ServerIndex, Tried, Verdict,
 };
 use evenkeel_config::balancer::{self, Protocol, ProxyVersion};
 use evenkeel_route::StickyCookies;
@@ -45,6 +47,8 @@ use room::StalledRequests;
 use succession::Successor;
 
 pub(crate) use hedge::Times;
+pub(crate) use obtain::{Kept, Waits, Way};
+pub(crate) use tries::{Miss, Story, Tries, Unserved, UnservedTally};
 
 /// Most idle connections a worker keeps to one server: what a burst leaves behind beyond that is closed.
 const MAX_IDLE: usize = 1024;
@@ -66,35 +70,20 @@ pub(crate) struct Server {
     pub(crate) hungry: bool,
     /// When the request had been sent, where the time of its answer matters.
     pub(crate) asked: Option<Instant>,
-    /// How long the request waited for a place.
-    pub(crate) queued: Duration,
-    /// How long the connection took to come about; zero for a kept one.
-    pub(crate) connected: Duration,
+    /// How long the request waited for it.
+    pub(crate) waits: Waits,
 }
 
 impl Server {
     fn new(socket: Socket, reused: bool) -> Self {
-        Self {
-            socket,
-            reused,
-            held: Vec::new(),
-            hungry: false,
-            asked: None,
-            queued: Duration::ZERO,
-            connected: Duration::ZERO,
-        }
+        Self { socket, reused, held: Vec::new(), hungry: false, asked: None, waits: Waits::default() }
     }
 }
 
-/// Why there is no connection to a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unserved {
-    /// The queue is full, or the wait in it was too long.
-    Queue,
-    /// Every server was tried or drains.
-    Nobody,
-    /// The last server that was tried could not be reached.
-    Connect(Outcome),
+impl AsMut<Waits> for Server {
+    fn as_mut(&mut self) -> &mut Waits {
+        &mut self.waits
+    }
 }
 
 /// A pool's worker-side state.
@@ -171,20 +160,6 @@ impl PoolState {
         &self.shared.servers[server.position()].tallies[self.worker]
     }
 
-    /// The next server, when nobody has to wait: the short way.
-    pub(crate) fn kept(self: &Rc<Self>, now: Instant, tried: &Tried, key: Key) -> Kept {
-        if !self.newest().queue.borrow().is_empty() {
-            return Kept::Wait;
-        }
-        self.sync(now);
-        let Pick::Server(index) = self.pick(now, tried, key) else { return Kept::Wait };
-        let lease = self.lease(index, tried);
-        match self.pop(index, now) {
-            Some(socket) => Kept::Connection(lease, Server::new(socket, true)),
-            None => Kept::Place(lease),
-        }
-    }
-
     /// The scheme of what its servers are asked for.
     pub(crate) fn scheme(&self) -> &'static str {
         let encrypted = self.shared.servers.first().is_some_and(|server| server.tls.is_some());
@@ -219,96 +194,6 @@ impl PoolState {
         tally.requests.up();
         tally.active.up();
         Lease { pool: Rc::clone(self), server: index, outcome: Outcome::ClientGone, ended: None }
-    }
-
-    /// A server and a connection to it, after waiting for both when need be, beginning with `place` when that
-    /// was found already; servers that cannot be reached are added to `tried`.
-    pub(crate) async fn obtain(
-        self: &Rc<Self>,
-        mut place: Option<Lease>,
-        (tried, key): (&mut Tried, Key),
-        watch: &Watch,
-        reuse: Reuse<'_>,
-    ) -> Result<(Lease, Server), Unserved> {
-        let asked = self.clock.now();
-        let mut last = None;
-        loop {
-            let found = match place.take() {
-                Some(lease) => Ok(lease),
-                None => self.wait_for_room(tried, key, watch).await,
-            };
-            // What the servers said is worth more to who asks than that none is left.
-            let mut lease = found.map_err(|unserved| last.map_or(unserved, Unserved::Connect))?;
-            let now = self.clock.now();
-            let queued = now.since(asked);
-            if matches!(reuse, Reuse::Allowed)
-                && let Some(socket) = self.pop(lease.server, now)
-            {
-                return Ok((lease, Server { queued, ..Server::new(socket, true) }));
-            }
-            let outcome = match self.dial(lease.server, watch, reuse).await {
-                Ok(socket) => {
-                    let connected = self.clock.now().since(now);
-                    return Ok((lease, Server { queued, connected, ..Server::new(socket, false) }));
-                }
-                Err(outcome) => outcome,
-            };
-            lease.outcome = outcome;
-            let failed = lease.server;
-            drop(lease);
-            tried.add(failed);
-            last = Some(outcome);
-            if !self.may_retry(tried) {
-                return Err(Unserved::Connect(outcome));
-            }
-            self.tally(failed).retries.up();
-        }
-    }
-
-    /// Whether a request that has been to `tried` may go to another server; takes from the retry budget.
-    pub(crate) fn may_retry(&self, tried: &Tried) -> bool {
-        self.balance.borrow_mut().retry(self.clock.now(), tried) == Retry::Granted
-    }
-
-    async fn wait_for_room(
-        self: &Rc<Self>,
-        tried: &Tried,
-        key: Key,
-        watch: &Watch,
-    ) -> Result<Lease, Unserved> {
-        let mut now = self.clock.now();
-        let until = now + self.queue_deadline;
-        let mut first = true;
-        loop {
-            self.sync(now);
-            let newest = self.newest();
-            let must_queue = first && !newest.queue.borrow().is_empty();
-            let pick = if must_queue { Pick::Full } else { self.pick(now, tried, key) };
-            match pick {
-                Pick::Server(index) => {
-                    let lease = self.lease(index, tried);
-                    // Where much room came at once, each that takes a place lets the next one in.
-                    newest.wake(now);
-                    return Ok(lease);
-                }
-                Pick::Nobody => return Err(Unserved::Nobody),
-                Pick::Full => {}
-            }
-            first = false;
-            let (free, woken) = oneshot::channel();
-            let ticket = newest.queue.borrow_mut().enter(now, free).map_err(|_| Unserved::Queue)?;
-            watch.set(Phase::Busy, until);
-            // A request that waits for its client may give way at once.
-            newest.wake(now);
-            let granted = watch.guard(woken).await;
-            newest.queue.borrow_mut().leave(ticket);
-            now = self.clock.now();
-            if granted.is_err() || now >= until {
-                // A place that was granted in the same moment is passed on.
-                self.newest().wake(now);
-                return Err(Unserved::Queue);
-            }
-        }
     }
 
     async fn dial(&self, index: ServerIndex, watch: &Watch, reuse: Reuse<'_>) -> Result<Socket, Outcome> {
@@ -470,17 +355,7 @@ impl Drop for PoolState {
     }
 }
 
-/// What the short way to a server gave.
-pub(crate) enum Kept {
-    /// A place at a server and a connection that was kept.
-    Connection(Lease, Server),
-    /// A place at a server, to which a connection must be made.
-    Place(Lease),
-    /// No place: who asks must wait.
-    Wait,
-}
-
-/// Whether a connection that carried a request before will do.
+/// A connection of its own for each request, which may have carried others before.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reuse<'a> {
     /// Yes.
@@ -489,6 +364,26 @@ pub(crate) enum Reuse<'a> {
     Fresh,
     /// No: it must begin with this, which says whom it is from.
     Announced(&'a Announcement),
+}
+
+impl Way for Reuse<'_> {
+    type Connection = Server;
+
+    fn kept(&self, pool: &Rc<PoolState>, server: ServerIndex, now: Instant) -> Option<Server> {
+        match self {
+            Self::Allowed => pool.pop(server, now).map(|socket| Server::new(socket, true)),
+            Self::Fresh | Self::Announced(_) => None,
+        }
+    }
+
+    async fn made(
+        &self,
+        pool: &Rc<PoolState>,
+        server: ServerIndex,
+        watch: &Watch,
+    ) -> Result<Server, Outcome> {
+        pool.dial(server, watch, *self).await.map(|socket| Server::new(socket, false))
+    }
 }
 
 /// A request's place at a server; giving it up tells the balance how it went.

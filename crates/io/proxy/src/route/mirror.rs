@@ -5,7 +5,7 @@
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
-use evenkeel_balance::{Failure, Key, Outcome, Tried};
+use evenkeel_balance::{Failure, Key, Outcome};
 use evenkeel_config::balancer::route::Mirror as Told;
 use evenkeel_http1::{Method, Parsed, parse_response};
 
@@ -16,7 +16,7 @@ use crate::{
         socket::Read,
         sweep::{Phase, Watch},
     },
-    pool::{PoolState, Reuse, Server},
+    pool::{PoolState, Reuse, Server, Tries},
     worker::Worker,
 };
 
@@ -91,9 +91,9 @@ impl Copy {
         let watch = self.worker.sweep.watch();
         let until = self.worker.clock.now() + deadline;
         watch.bound(Some(until));
-        let mut tried = Tried::NONE;
+        let mut tries = Tries::NONE;
         let Ok((lease, mut server)) =
-            self.pool.obtain(None, (&mut tried, self.key), &watch, Reuse::Allowed).await
+            self.pool.obtain(None, (&mut tries, self.key), &watch, &Reuse::Allowed).await
         else {
             return;
         };

@@ -143,7 +143,7 @@ impl Sessions {
                     let (outcome, server) = (connect_failure(&error), lease.server);
                     lease.end(now, outcome, None);
                     tried.add(server);
-                    if matches!(outcome, Outcome::Local(_)) || !pool.may_retry(tried) {
+                    if matches!(outcome, Outcome::Local(_)) || pool.may_retry(now, tried).is_err() {
                         return None;
                     }
                 }
