@@ -13,7 +13,7 @@ use std::{
     thread,
 };
 
-use support::{Client, Plane, answering, config, eventually, field, named, nobody, ok, server};
+use support::{Client, Plane, answering, config, eventually, field, named, nobody, ok, sample, server};
 
 /// The configuration with the port that the kernel chose, so that a reload keeps the listener.
 fn fixed(plane: &Plane, config: &str) -> String {
@@ -195,7 +195,14 @@ fn the_admin_pages_tell_what_is_going_on() {
     assert_eq!(plane.client().get("/").status, 200);
     assert_eq!(plane.client().ask("GET / HTTP/1.1\r\n\r\n").status, 400);
     assert_eq!((plane.admin("/live").0, plane.admin("/ready").0, plane.admin("/other").0), (200, 200, 404));
-    let metrics = plane.admin("/metrics").1;
+    // A worker counts an answer when it has left, so a client may have it sooner.
+    let metrics = eventually("both are counted", || {
+        let metrics = plane.admin("/metrics").1;
+        let counted = |class| {
+            sample(&metrics, &format!("evenkeel_responses_total{{listener=\"web\",status=\"{class}\"}}"))
+        };
+        (counted("2xx") + counted("4xx") == 2).then_some(metrics)
+    });
     for line in [
         "# TYPE evenkeel_responses_total counter",
         "evenkeel_responses_total{listener=\"web\",status=\"2xx\"} 1",
