@@ -49,12 +49,14 @@ pub(crate) struct Lane {
     active: u32,
     limit: NonZeroU32,
     admitted: bool,
+    /// No connection can be made to it now, for want of source ports.
+    starved: bool,
 }
 
 impl Lane {
     /// An idle server that may be picked; `order` of `count` spreads the first turns.
     pub(crate) fn new(weight: u32, limit: NonZeroU32, (order, count): (usize, usize)) -> Self {
-        let lane = Self { turn: 0, weight: weight.max(1), active: 0, limit, admitted: true };
+        let lane = Self { turn: 0, weight: weight.max(1), active: 0, limit, admitted: true, starved: false };
         let phase = u128::from(lane.step()) * (2 * order as u128 + 1) / (2 * count.max(1) as u128);
         Self { turn: u64::try_from(phase).unwrap_or(0), ..lane }
     }
@@ -96,9 +98,17 @@ impl Lane {
         self.admitted && self.has_room()
     }
 
-    /// Whether the server has less than it may have.
+    /// Whether the server has less than it may have, and a connection to it can be had.
     pub(crate) const fn has_room(&self) -> bool {
-        self.active < self.limit.get()
+        !self.starved && self.active < self.limit.get()
+    }
+
+    pub(crate) const fn set_starved(&mut self, starved: bool) {
+        self.starved = starved;
+    }
+
+    pub(crate) const fn is_starved(&self) -> bool {
+        self.starved
     }
 
     /// Requests in flight for the weight, comparable between servers.

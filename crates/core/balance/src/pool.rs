@@ -218,7 +218,7 @@ impl Pool {
     }
 
     /// Works out a server's place among the others after something about it changed.
-    fn place(&mut self, position: usize) {
+    pub(crate) fn place(&mut self, position: usize) {
         self.tournament.set(position, self.lanes[position].rank(self.first));
     }
 

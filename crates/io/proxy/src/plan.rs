@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -23,6 +23,7 @@ use crate::{
     http1::forward::Forwarding,
     pool::{
         discovery::Discovered,
+        ports::{Ledger, PortSettings, Towards, Ways},
         sticky::{PlannedCookies, StickyError},
     },
     route::plan::{PlannedRoutes, RouteError},
@@ -85,6 +86,8 @@ pub(crate) struct Plan {
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) traces: Traces,
     pub(crate) admin: Arc<AdminSocket>,
+    /// Source ports towards all servers.
+    ports: Arc<Ledger>,
 }
 
 /// The socket of the admin pages; it stays through reloads that do not move it.
@@ -205,6 +208,18 @@ pub enum PlanError {
     /// Spans cannot be sent as the configuration says.
     #[error("[tracing]: {0}")]
     Tracing(String),
+    /// A pool's servers cannot be connected to from an address.
+    #[error(
+        "pool `{pool}`: source `{address}` is not an address of this box; write one that `ip address` shows, or leave `source` out"
+    )]
+    Source {
+        /// The pool.
+        pool: String,
+        /// The address.
+        address: IpAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The access log cannot be opened.
     #[error("access log: cannot open it; does its folder exist, and may this user write there?")]
     AccessLog(#[source] io::Error),
@@ -238,6 +253,7 @@ impl PlanError {
             Self::Bind { source, .. }
             | Self::Admin { source, .. }
             | Self::AccessLog(source)
+            | Self::Source { source, .. }
             | Self::File { source, .. } => {
                 vec![format!("{self}: {source}")]
             }
@@ -286,10 +302,13 @@ pub(crate) fn make(
     let access_log = open_log(&config, before)?;
     let traces = Traces::new(config.tracing(), folder, before.map(|plan| &plan.traces))
         .map_err(|error| PlanError::Tracing(error.to_string()))?;
+    let ports = before.map(|plan| Arc::clone(&plan.ports)).unwrap_or_default();
+    let settings = PortSettings::read_or_default();
+    let towards = |way| ports.towards(way, settings, workers);
     let pools = config
         .pools()
         .iter()
-        .map(|pool| plan_pool(pool, folder, workers, before))
+        .map(|pool| plan_pool(pool, (folder, workers), &towards, before))
         .collect::<Result<_, _>>()?;
     let layouts = config.pools().iter().map(|pool| plan_layout(pool, before)).collect();
     let text = text.to_owned();
@@ -305,6 +324,7 @@ pub(crate) fn make(
         access_log,
         traces,
         admin,
+        ports,
     })
 }
 
@@ -403,11 +423,12 @@ fn plan_back(
 
 fn plan_pool(
     pool: &balancer::Pool,
-    folder: &Path,
-    workers: usize,
+    (folder, workers): (&Path, usize),
+    towards: &impl Fn((Option<IpAddr>, SocketAddr)) -> Arc<Towards>,
     before: Option<&Plan>,
 ) -> Result<Arc<PoolShared>, PlanError> {
     let name = pool.name.as_str();
+    check_sources(pool, before)?;
     let known = before.and_then(|plan| plan.pools.iter().find(|known| known.name == name));
     let tls = plan_back(pool, folder, known.and_then(|pool| pool.servers.first()?.tls.as_ref()))?;
     let server = |server: &balancer::Server| {
@@ -424,14 +445,38 @@ fn plan_pool(
         }
     };
     let servers: Vec<_> = pool.servers.iter().map(server).collect();
+    let ways: Vec<_> = pool.servers.iter().map(|server| plan_ways(pool, server.address, towards)).collect();
     match known {
         // The same servers in the same order: the pool goes on, with its checks.
-        Some(known) if is_same(&known.servers, &servers) => Ok(Arc::clone(known)),
+        Some(known) if is_same(&known.servers, &servers) && known.ways == ways => Ok(Arc::clone(known)),
         Some(_) | None => {
             let counted = (workers, known.map(Arc::as_ref));
-            Ok(Arc::new(PoolShared::new(name.to_owned(), servers, counted)))
+            Ok(Arc::new(PoolShared::new(name.to_owned(), (servers, ways), counted)))
         }
     }
+}
+
+/// From where a server is connected to: each source of its family, or where the system chooses.
+fn plan_ways(
+    pool: &balancer::Pool,
+    server: SocketAddr,
+    towards: &impl Fn((Option<IpAddr>, SocketAddr)) -> Arc<Towards>,
+) -> Ways {
+    let fitting = pool.sources.iter().filter(|source| source.is_ipv4() == server.is_ipv4());
+    let ways: Ways = fitting.map(|&source| towards((Some(source), server))).collect();
+    if ways.is_empty() { Box::new([towards((None, server))]) } else { ways }
+}
+
+/// Whether connections can go from what the configuration says, where it says it anew.
+fn check_sources(pool: &balancer::Pool, before: Option<&Plan>) -> Result<(), PlanError> {
+    let known = before.is_some_and(|plan| {
+        plan.config.pools().iter().any(|known| known.name == pool.name && known.sources == pool.sources)
+    });
+    let mut new = if known { [].iter() } else { pool.sources.iter() };
+    new.try_for_each(|&address| {
+        let bound = UdpSocket::bind((address, 0)).map(drop);
+        bound.map_err(|source| PlanError::Source { pool: pool.name.as_str().to_owned(), address, source })
+    })
 }
 
 /// What DNS says of a pool; what is known stays where the same is asked.

@@ -18,7 +18,7 @@ use evenkeel_units::Instant;
 use crate::{
     admin::orders::ServerOrder,
     latency::Latency,
-    pool::UnservedTally,
+    pool::{UnservedTally, ports::Ways},
     proxied::Refused,
     tls::{
         back::Back,
@@ -313,6 +313,8 @@ impl ServerShared {
 pub(crate) struct PoolShared {
     pub(crate) name: String,
     pub(crate) servers: Vec<Arc<ServerShared>>,
+    /// For each server, from where it is connected to; at least one way.
+    pub(crate) ways: Vec<Ways>,
     /// Requests that no server answered; a pool whose servers change takes them along.
     pub(crate) unserved: Arc<[UnservedTally]>,
     version: AtomicU64,
@@ -322,12 +324,12 @@ impl PoolShared {
     /// A pool of these servers, counted by so many workers, in the place of `before`.
     pub(crate) fn new(
         name: String,
-        servers: Vec<Arc<ServerShared>>,
+        (servers, ways): (Vec<Arc<ServerShared>>, Vec<Ways>),
         (workers, before): (usize, Option<&Self>),
     ) -> Self {
         let fresh = || (0..workers).map(|_| UnservedTally::default()).collect();
         let unserved = before.map_or_else(fresh, |before| Arc::clone(&before.unserved));
-        Self { name, servers, unserved, version: AtomicU64::new(1) }
+        Self { name, servers, ways, unserved, version: AtomicU64::new(1) }
     }
 
     /// Publishes what the checks say of one server.

@@ -73,5 +73,7 @@ pub(crate) async fn serve(mut client: Client) {
         ..Event::broken(None, end, now.since(began))
     };
     client.log(&Event { server: Some(lease.name()), ..times });
+    // Its port may be what the next connection waits for.
+    drop(server);
     lease.end(now, outcome, None);
 }

@@ -34,7 +34,7 @@ use crate::{
         sweep::{SWEEP_INTERVAL, Sweep, Watch},
     },
     plan::{Entrance, Plan, PlannedListener},
-    pool::PoolState,
+    pool::{PoolState, ports},
     route::Routes,
     tls::{passing::Passing, turnstile::Turnstile},
     trace::Tracer,
@@ -186,6 +186,7 @@ impl Worker {
         let mut pools = self.pools.borrow_mut();
         pools.retain(|pool| pool.strong_count() > 0);
         pools.iter().filter_map(Weak::upgrade).for_each(|pool| pool.tick(now));
+        ports::tick(now);
     }
 
     /// Takes over a plan: pools first, then listeners, then those that are no more.

@@ -19,6 +19,7 @@ mod proxy_protocol;
 mod ranges;
 pub mod route;
 mod sni;
+mod source;
 mod sticky;
 mod tls;
 mod tracing;

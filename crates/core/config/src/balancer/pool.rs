@@ -3,7 +3,11 @@
 //! Invariants: a pool has at least one server, or asks DNS for them; names and addresses differ.
 
 use alloc::{string::String, vec::Vec};
-use core::{net::SocketAddr, num::NonZeroU32, time::Duration};
+use core::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+    time::Duration,
+};
 
 use evenkeel_units::PerMille;
 
@@ -18,6 +22,7 @@ use super::{
     proxy_protocol, ranges,
     route::RouteDraft,
     sni::SniDraft,
+    source,
     sticky::{self, Sticky},
     tls::{POOL_TLS_KEYS, pool_tls},
     unique_name,
@@ -57,6 +62,8 @@ pub struct Pool {
     /// The servers, in the order of the file: 1 to 1,024, with names and addresses of their own. Where DNS is asked
     /// there may be none yet.
     pub servers: Vec<Server>,
+    /// The addresses of this box from which connections to the servers go, at most 16; none when the system chooses.
+    pub sources: Vec<IpAddr>,
     /// How servers are asked whether they are well.
     pub health_check: HealthCheck,
     /// When a server that fails requests is left out for a while.
@@ -167,6 +174,7 @@ const POOL_KEYS: &[&str] = &[
     "zone",
     "protocol",
     "server",
+    "source",
     "discovery",
     "failover",
     "health_check",
@@ -236,6 +244,10 @@ fn pool(section: &Section<'_>, names: &mut Claims<Name>, mode: Mode) -> Option<P
     let protocol = protocol(section);
     let discovery = section.optional_section("discovery", DISCOVERY_KEYS, discovery::discovery);
     let servers = servers(section);
+    let families = (servers.as_deref().unwrap_or_default(), discovery.as_ref().and_then(Option::as_ref));
+    let known = servers.is_some() && discovery.is_some();
+    // Only where the servers are known can be said what reaches them.
+    let sources = if known { source::sources(section, mode, families) } else { unread(section, "source") };
     let health_check =
         section.section("health_check", CHECK_KEYS).and_then(|s| check::health_check(&s, mode));
     let ejection = section.section("ejection", EJECTION_KEYS).and_then(|s| ejection(&s));
@@ -253,6 +265,7 @@ fn pool(section: &Section<'_>, names: &mut Claims<Name>, mode: Mode) -> Option<P
         failover: failover?,
         protocol: protocol?,
         servers: servers?,
+        sources: sources?,
         health_check: health_check?,
         ejection: ejection?,
         limits: limits?,
@@ -264,6 +277,11 @@ fn pool(section: &Section<'_>, names: &mut Claims<Name>, mode: Mode) -> Option<P
         proxy_protocol: proxy_protocol?,
         tls: tls?,
     })
+}
+
+/// Leaves a key unread that depends on others which have errors already.
+fn unread<T>(section: &Section<'_>, key: &str) -> Option<Vec<T>> {
+    section.field(key).map_or_else(|| Some(Vec::new()), |_| None)
 }
 
 /// The zone that a pool prefers or a server stands in; the inner `None` when the file names none.

@@ -29,6 +29,9 @@ pub(super) const MAX_SHARES: usize = 16;
 /// health, about 10 µs for 1,024, and their counters, about 300 bytes a server and worker.
 pub(super) const MAX_SERVERS: usize = 1024;
 
+/// Most source addresses of a pool: each has some 28,000 ports towards each server, sixteen of them 450,000.
+pub(super) const MAX_SOURCES: usize = 16;
+
 /// Metrics and status are for the box itself unless the file says otherwise.
 pub(super) const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9900);
 

@@ -12,7 +12,7 @@ use crate::{
     admin::control::Running,
     latency::Latency,
     plan::Plan,
-    pool::UnservedTally,
+    pool::{UnservedTally, ports::Towards},
     proxied::Refused,
     shared::{Count, Dropped, ListenerTally, OWN_STATUSES, ServerTally},
     trace::{Lost, Traces},
@@ -88,6 +88,20 @@ const SERVER_WEIGHT: Family =
     Family::gauge("evenkeel_server_weight", "The weight of a server, by the file or by an operator.");
 const SERVER_EJECTED: Family =
     Family::gauge("evenkeel_server_ejected_workers", "Workers that leave a server out for its failures.");
+const SOURCE_PORTS: Family = Family::gauge(
+    "evenkeel_server_source_ports",
+    "Source ports that there are towards a server, over all addresses that connections to it go from.",
+);
+const SOURCE_PORTS_OPEN: Family =
+    Family::gauge("evenkeel_server_source_ports_open", "Source ports of open connections to a server.");
+const SOURCE_PORTS_WAITING: Family = Family::gauge(
+    "evenkeel_server_source_ports_time_wait",
+    "Source ports towards a server that are in TIME-WAIT, because we closed first.",
+);
+const SOURCE_PORTS_REFUSED: Family = Family::counter(
+    "evenkeel_server_source_ports_refused_total",
+    "Connections to a server that found no source port and had to wait.",
+);
 const UNSERVED: Family = Family::counter(
     "evenkeel_unserved_requests_total",
     "Requests and connections that no server of a pool answered, by the last failure.",
@@ -140,6 +154,7 @@ pub(crate) fn page(running: &Running, form: Form) -> String {
     proxied(&plan, &mut out);
     datagrams(&plan, &mut out);
     servers(&plan, &mut out);
+    source_ports(&plan, &mut out);
     unserved(&plan, &mut out);
     discoveries(&plan, running.clock.now(), &mut out);
     let dropped = plan.access_log.as_ref().map_or(0, crate::access_log::AccessLog::dropped);
@@ -296,6 +311,28 @@ fn servers(plan: &Plan, out: &mut Exposition) {
     for (pool, server) in servers() {
         let ejected = server.tallies.iter().filter(|tally| tally.standing() == Standing::Ejected).count();
         family.sample(&[("pool", &pool.name), ("server", &server.name)], ejected as u64);
+    }
+}
+
+/// What is counted of source ports.
+type CountedPorts = fn(&Towards) -> u64;
+
+/// Summed over sources, so that the number of samples does not grow with them; `/status` has each.
+fn source_ports(plan: &Plan, out: &mut Exposition) {
+    let counted: [(Family, CountedPorts); 4] = [
+        (SOURCE_PORTS, |towards| towards.all().into()),
+        (SOURCE_PORTS_OPEN, Towards::open),
+        (SOURCE_PORTS_WAITING, Towards::waiting),
+        (SOURCE_PORTS_REFUSED, Towards::refused),
+    ];
+    for (family, counter) in counted {
+        let mut family = out.family(family);
+        for pool in &plan.pools {
+            for (server, ways) in pool.servers.iter().zip(&pool.ways) {
+                let labels = [("pool", pool.name.as_str()), ("server", &server.name)];
+                family.sample(&labels, ways.iter().map(|towards| counter(towards)).sum::<u64>());
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use crate::{
     admin::control::Running,
     latency::Latency,
     plan::{Plan, PlannedListener},
-    pool::{UnservedTally, discovery::Discovered},
+    pool::{UnservedTally, discovery::Discovered, ports::Towards},
     shared::{PoolShared, ServerShared},
 };
 
@@ -107,10 +107,27 @@ struct Server {
     taken_by_workers: u64,
     failures: u64,
     local_failures: u64,
+    /// Of each source the ports towards it.
+    source_ports: Vec<SourcePorts>,
     /// Why the last TLS handshake that failed did so.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_tls_fault: Option<String>,
     last_check: Option<Check>,
+}
+
+#[derive(Serialize)]
+struct SourcePorts {
+    /// Absent where the system chooses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    /// Of open connections.
+    open: u64,
+    /// In TIME-WAIT, because we closed first.
+    time_wait: u64,
+    /// How many there are.
+    all: u32,
+    /// How often a connection found none.
+    refused: u64,
 }
 
 #[derive(Serialize)]
@@ -150,7 +167,7 @@ fn totals(listeners: &[PlannedListener]) -> Totals {
     }
 }
 
-fn listener(planned: &PlannedListener, pools: &[std::sync::Arc<PoolShared>]) -> Listener {
+fn listener(planned: &PlannedListener, pools: &[Arc<PoolShared>]) -> Listener {
     let shared = &planned.shared;
     Listener {
         name: shared.name.clone(),
@@ -167,7 +184,7 @@ fn listener(planned: &PlannedListener, pools: &[std::sync::Arc<PoolShared>]) -> 
 fn pool(plan: &Plan, at: usize, now: Instant) -> Pool {
     let pool = &plan.pools[at];
     let servers = plan.config.pools()[at].servers.iter().zip(&pool.servers);
-    let servers: Vec<_> = servers.map(|(told, server)| self::server(told, server, now)).collect();
+    let servers: Vec<_> = servers.zip(&pool.ways).map(|(both, ways)| server(both, ways, now)).collect();
     let healthy = servers.iter().filter(|server| server.state == Standing::Usable.as_str()).count();
     let taken = servers.iter().filter(|server| server.taken_by_workers > 0);
     Pool {
@@ -203,7 +220,11 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn server(told: &balancer::Server, server: &ServerShared, now: Instant) -> Server {
+fn server(
+    (told, server): (&balancer::Server, &Arc<ServerShared>),
+    ways: &[Arc<Towards>],
+    now: Instant,
+) -> Server {
     let last_check = server.last_check.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let ejected = server.tallies.iter().filter(|tally| tally.standing() == Standing::Ejected).count();
     let checked = last_check.as_ref().map_or("not checked yet", |check| &check.result);
@@ -236,11 +257,22 @@ fn server(told: &balancer::Server, server: &ServerShared, now: Instant) -> Serve
         taken_by_workers: server.sum(|tally| &tally.taken),
         failures: (0..Failure::ALL.len()).map(|at| server.sum(|tally| &tally.failures[at])).sum(),
         local_failures: server.sum(|tally| &tally.local_failures),
+        source_ports: ways.iter().map(|towards| source_ports(towards)).collect(),
         last_tls_fault: server.last_tls_fault.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         last_check: last_check.map(|check| Check {
             result: check.result,
             ago_ms: milliseconds(now.since(check.at)),
             took_ms: milliseconds(check.took),
         }),
+    }
+}
+
+fn source_ports(towards: &Towards) -> SourcePorts {
+    SourcePorts {
+        source: towards.source.map(|source| source.to_string()),
+        open: towards.open(),
+        time_wait: towards.waiting(),
+        all: towards.all(),
+        refused: towards.refused(),
     }
 }

@@ -6,7 +6,8 @@
 use std::{
     cell::{RefCell, RefMut},
     io,
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -15,6 +16,7 @@ use crate::{
         sweep::{Expired, Watch},
         wire::Wire,
     },
+    pool::ports::{Port, Towards},
     tls::session::Session,
 };
 
@@ -35,17 +37,24 @@ pub(crate) struct Socket {
     wire: Wire,
     /// Boxed, for a plain connection's memory counts.
     session: Option<Box<RefCell<Session>>>,
+    /// The source port that it has, where it is one of ours to a server.
+    port: Option<Port>,
 }
 
 impl Socket {
     /// A connection that was accepted.
     pub(crate) fn accepted(stream: TcpStream) -> Self {
-        Self { wire: Wire::accepted(stream), session: None }
+        Self { wire: Wire::accepted(stream), session: None, port: None }
     }
 
-    /// Connects to `address`.
-    pub(crate) async fn connect(address: SocketAddr) -> io::Result<Self> {
-        Ok(Self { wire: Wire::connect(address).await?, session: None })
+    /// Connects to `address`, from `source` where that is told; it has `port` as long as it lasts.
+    pub(crate) async fn connect(address: SocketAddr, source: Option<IpAddr>, port: Port) -> io::Result<Self> {
+        Ok(Self { wire: Wire::connect(address, source).await?, session: None, port: Some(port) })
+    }
+
+    /// Whether it goes one of these ways.
+    pub(crate) fn goes_by(&self, ways: &[Arc<Towards>]) -> bool {
+        self.port.as_ref().is_none_or(|port| port.is_of(ways))
     }
 
     /// From now on the connection speaks TLS.
@@ -147,6 +156,9 @@ impl Socket {
 
     /// Says that nothing more will be sent.
     pub(crate) fn shut_write(&self) {
+        if let Some(port) = &self.port {
+            port.leaves(|| self.wire.left());
+        }
         match self.session() {
             None => self.wire.shut_write(),
             Some(mut session) => session.shut_write(&self.wire),
@@ -158,6 +170,9 @@ impl Socket {
         if let Some(mut session) = self.session() {
             session.cut();
         }
+        if let Some(port) = &self.port {
+            port.is_reset();
+        }
         self.wire.reset_on_close();
     }
 }
@@ -166,6 +181,9 @@ impl Drop for Socket {
     fn drop(&mut self) {
         if let Some(session) = &mut self.session {
             session.get_mut().end(&self.wire);
+        }
+        if let Some(port) = &self.port {
+            port.leaves(|| self.wire.left());
         }
     }
 }

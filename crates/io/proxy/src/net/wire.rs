@@ -7,12 +7,15 @@
 
 use std::{
     io,
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpStream},
     os::fd::{AsFd, BorrowedFd},
     task::{Context, Poll},
 };
 
+use evenkeel_balance::Left;
+use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use rustix::{
+    event::{PollFd, PollFlags, Timespec},
     io::Errno,
     net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, sockopt},
 };
@@ -35,16 +38,19 @@ impl Wire {
         Self { stream, place: Place::new(Known::Fresh) }
     }
 
-    /// Connects to `address`.
+    /// Connects to `address`, from `source` where that is told.
     ///
     /// # Errors
     /// When the connection does not come about.
-    pub(crate) async fn connect(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) async fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<Self> {
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
         // Heads and small bodies leave in one write; waiting for more to send would only delay them.
         sockopt::set_tcp_nodelay(&socket, true)?;
+        if let Some(source) = source {
+            bind(&socket, source)?;
+        }
         match rustix::net::connect(&socket, &address) {
             Ok(()) => Ok(Self { stream: socket.into(), place: Place::new(Known::Quiet) }),
             Err(Errno::INPROGRESS | Errno::INTR) => {
@@ -159,6 +165,16 @@ impl Wire {
         self.place.poll_writable(&self.stream, context)
     }
 
+    /// How the connection leaves its port, if we close now: whoever closes first waits (RFC 9293 §3.6.1).
+    pub(crate) fn left(&self) -> Left {
+        let closed = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        let mut asked = [PollFd::new(&self.stream, PollFlags::RDHUP)];
+        match rustix::event::poll(&mut asked, Some(&Timespec::default())) {
+            Ok(1..) if asked[0].revents().intersects(closed) => Left::Free,
+            Ok(_) | Err(_) => Left::Waiting,
+        }
+    }
+
     /// Says that nothing more will be sent.
     pub(crate) fn shut_write(&self) {
         let _ = self.stream.shutdown(Shutdown::Write);
@@ -168,6 +184,15 @@ impl Wire {
     pub(crate) fn reset_on_close(&self) {
         let _ = sockopt::set_socket_linger(&self.stream, Some(std::time::Duration::ZERO));
     }
+}
+
+/// Lets a connection go from `source`. Its port is chosen when it is known where to, so that one port serves many servers.
+///
+/// # Errors
+/// When it is no address of this box.
+pub(crate) fn bind(socket: impl AsFd, source: IpAddr) -> io::Result<()> {
+    setsockopt(&socket, IpBindAddressNoPort, &true)?;
+    Ok(rustix::net::bind(&socket, &SocketAddr::from((source, 0)))?)
 }
 
 /// Makes a system call until no signal comes in between.
@@ -348,7 +373,7 @@ mod tests {
     fn a_connection_that_is_made_waits_for_the_other_side_to_speak() {
         on_a_worker(async {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let wire = Wire::connect(listener.local_addr().unwrap()).await.unwrap();
+            let wire = Wire::connect(listener.local_addr().unwrap(), None).await.unwrap();
             assert_eq!(wire.read(&mut [0; 8]).unwrap(), Read::Wait, "without a system call");
             let (mut other, _) = listener.accept().unwrap();
             other.write_all(b"hello").unwrap();
@@ -363,7 +388,7 @@ mod tests {
     #[test]
     fn a_connection_that_is_refused_says_so() {
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = on_a_worker(Wire::connect(closed)).unwrap_err();
+        let error = on_a_worker(Wire::connect(closed, None)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 

@@ -17,14 +17,15 @@ use evenkeel_config::balancer::{HealthCheck, Probe, Protocol, ProxyVersion};
 use evenkeel_http1::{Method, Parsed, parse_response};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     task::JoinSet,
 };
 
 use crate::{
     clock::Clock,
+    net::wire,
     plan::Plan,
-    pool::{connect_failure, datagram},
+    pool::{connect_failure, datagram, ports::Towards},
     proxied::Announcement,
     shared::{LastCheck, PoolShared},
 };
@@ -131,7 +132,7 @@ async fn probe((settings, way): (&HealthCheck, Way), pool: &PoolShared, position
     if let Probe::Udp { payload, expect } = &settings.probe {
         return datagram::probe(address, payload, expect).await;
     }
-    let mut stream = match TcpStream::connect(address).await {
+    let mut stream = match connect(&pool.ways[position], address).await {
         Ok(stream) => stream,
         Err(error) => {
             return unasked(&error, "no connection");
@@ -151,6 +152,24 @@ async fn probe((settings, way): (&HealthCheck, Way), pool: &PoolShared, position
         Ok(stream) => converse((&settings.probe, way.protocol), stream, address).await,
         Err(error) => (Probed::Failed, format!("no TLS session: {error}")),
     }
+}
+
+/// Connects as requests do, from the first source that has a port.
+async fn connect(ways: &[Arc<Towards>], address: SocketAddr) -> std::io::Result<TcpStream> {
+    let mut last = None;
+    for source in ways.iter().map(|towards| towards.source) {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        let bound = source.map_or(Ok(()), |source| wire::bind(&socket, source));
+        let connected = match bound {
+            Ok(()) => socket.connect(address).await,
+            Err(error) => Err(error),
+        };
+        match connected {
+            Err(error) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) => last = Some(error),
+            other => return other,
+        }
+    }
+    Err(last.unwrap_or_else(|| std::io::ErrorKind::AddrNotAvailable.into()))
 }
 
 /// Asks over a connection.

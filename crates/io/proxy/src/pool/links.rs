@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use evenkeel_balance::{Failure, Outcome, ServerIndex};
+use evenkeel_balance::{Failure, LocalCause, Outcome, ServerIndex};
 use evenkeel_units::Instant;
 use h2::{
     Ping, PingPong,
@@ -189,6 +189,7 @@ impl PoolState {
     ) -> Result<Linked, Outcome> {
         let known = &self.links[server.position()];
         watch.set(Phase::Busy, deadline(self.clock.now(), self.connect));
+        let mut late = Outcome::Failed(Failure::ConnectTimeout);
         loop {
             known.links.borrow_mut().retain(|link| link.stage.get() != Stage::Spent);
             if let Some(linked) = self.linked(server) {
@@ -203,11 +204,19 @@ impl PoolState {
                     known.links.borrow_mut().push(Rc::clone(link));
                 }
                 known.changed.notify_waiters();
-                made?;
-                continue;
+                match made {
+                    Ok(_) => continue,
+                    // There are connections, if no further one: the first that has room will do.
+                    Err(outcome @ Outcome::Local(LocalCause::SourcePorts))
+                        if known.links.borrow().iter().any(|link| link.stage.get() == Stage::Open) =>
+                    {
+                        late = outcome;
+                    }
+                    Err(outcome) => return Err(outcome),
+                }
             }
             let changed = known.changed.notified();
-            watch.guard(changed).await.map_err(|_| Outcome::Failed(Failure::ConnectTimeout))?;
+            watch.guard(changed).await.map_err(|_| late)?;
         }
     }
 

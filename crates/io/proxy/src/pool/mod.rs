@@ -10,13 +10,14 @@ mod hedge;
 pub(crate) mod key;
 pub(crate) mod links;
 mod obtain;
+pub(crate) mod ports;
 pub(crate) mod room;
 pub(crate) mod sticky;
 mod succession;
 mod tries;
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     io,
     net::SocketAddr,
     rc::Rc,
@@ -43,6 +44,7 @@ use crate::{
     tls::handshake,
 };
 use links::Links;
+use ports::{Account, Accounts};
 use room::StalledRequests;
 use succession::Successor;
 
@@ -98,6 +100,8 @@ pub(crate) struct PoolState {
     idle: Box<[RefCell<Vec<Idle>>]>,
     /// Of servers that speak HTTP/2.
     links: Box<[Rc<Links>]>,
+    /// Of each server that was connected to, the source ports towards it.
+    accounts: Box<[OnceCell<Accounts>]>,
     queue: RefCell<Queue<oneshot::Sender<()>>>,
     /// Requests that wait for their clients.
     stalled: StalledRequests,
@@ -140,6 +144,7 @@ impl PoolState {
             seen: Cell::new(0),
             idle: shared.servers.iter().map(|_| RefCell::new(Vec::new())).collect(),
             links: shared.servers.iter().map(|_| Rc::default()).collect(),
+            accounts: shared.servers.iter().map(|_| OnceCell::new()).collect(),
             queue: RefCell::new(Queue::new(queue, settings.limits.queue_deadline)),
             stalled: StalledRequests::new(stalled, before.map(|before| &before.stalled)),
             connect,
@@ -197,16 +202,45 @@ impl PoolState {
     }
 
     async fn dial(&self, index: ServerIndex, watch: &Watch, reuse: Reuse<'_>) -> Result<Socket, Outcome> {
-        self.tally(index).connects.up();
         watch.set(Phase::Busy, self.clock.now() + self.connect);
+        let socket = self.connect(index, watch).await?;
+        self.announce(&socket, reuse)?;
+        self.encrypt(index, socket, watch).await
+    }
+
+    /// Connects from the source that has most ports left towards the server; where the kernel finds none there, from the
+    /// next.
+    async fn connect(&self, index: ServerIndex, watch: &Watch) -> Result<Socket, Outcome> {
         let address = self.shared.servers[index.position()].address;
-        match Box::pin(watch.guard(Socket::connect(address))).await {
-            Ok(Ok(socket)) => {
-                self.announce(&socket, reuse)?;
-                self.encrypt(index, socket, watch).await
+        loop {
+            let found = ports::take(self.accounts(index), self.clock.now());
+            let Some((account, port)) = found else { return Err(Outcome::Local(LocalCause::SourcePorts)) };
+            self.tally(index).connects.up();
+            let connecting = Socket::connect(address, account.source(), port);
+            match Box::pin(watch.guard(connecting)).await {
+                Ok(Ok(socket)) => return Ok(socket),
+                Ok(Err(error)) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) => {
+                    account.bar(self.clock.now());
+                }
+                Ok(Err(error)) => return Err(connect_failure(&error)),
+                Err(_) => return Err(Outcome::Failed(Failure::ConnectTimeout)),
             }
-            Ok(Err(error)) => Err(connect_failure(&error)),
-            Err(_) => Err(Outcome::Failed(Failure::ConnectTimeout)),
+        }
+    }
+
+    /// The ports that there are towards a server.
+    fn accounts(&self, index: ServerIndex) -> &[Rc<Account>] {
+        let position = index.position();
+        self.accounts[position].get_or_init(|| {
+            let ways = self.shared.ways[position].iter();
+            ways.map(|towards| Account::of(towards, self.worker, self.clock)).collect()
+        })
+    }
+
+    /// Gives a server requests again that was left without, once there is a port towards it.
+    fn feed(&self, index: ServerIndex, now: Instant) {
+        if self.balance.borrow().is_starved(index) && ports::any_left(self.accounts(index), now) {
+            self.balance.borrow_mut().feed(index);
         }
     }
 
@@ -271,6 +305,10 @@ impl PoolState {
         if idle.len() < MAX_IDLE {
             idle.push(Idle { socket, since: now });
             self.tally(index).idle.up();
+            // Who has no port for a new connection can have this one.
+            if self.balance.borrow().is_starved(index) {
+                self.balance.borrow_mut().feed(index);
+            }
         }
     }
 
@@ -310,6 +348,8 @@ impl PoolState {
             (idle.len()..before).for_each(|_| tally.idle.down());
         }
         if !self.is_replaced() {
+            let indexes = self.balance.borrow().indexes();
+            indexes.for_each(|index| self.feed(index, now));
             self.publish(now);
         }
         self.tick_links(now);
@@ -434,6 +474,7 @@ impl Drop for Lease {
             Outcome::Served | Outcome::ClientGone => {}
         }
         self.pool.balance.borrow_mut().finish(now, self.server, self.outcome);
+        self.pool.feed(self.server, now);
         self.pool.finish_at_successor(now, self.server, self.outcome);
         self.pool.wake(now);
     }

@@ -6,7 +6,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use evenkeel_balance::{Key, Outcome, Pick, ServerIndex, Tried};
+use evenkeel_balance::{Key, LocalCause, Outcome, Pick, ServerIndex, Tried};
 use evenkeel_units::Instant;
 use tokio::sync::oneshot;
 
@@ -88,10 +88,11 @@ impl PoolState {
         way: &W,
     ) -> Result<(Lease, W::Connection), Unserved> {
         let asked = self.clock.now();
+        let mut until = asked + self.queue_deadline;
         loop {
             let lease = match place.take() {
                 Some(lease) => lease,
-                None => match self.wait_for_room(&tries.tried, key, watch).await {
+                None => match self.wait_for_room((&tries.tried, key), watch, until).await {
                     Ok(lease) => lease,
                     Err(unserved) => return Err(tries.remember(unserved)),
                 },
@@ -107,19 +108,28 @@ impl PoolState {
                     *connection.as_mut() = Waits { queued, connected: self.clock.now().since(now) };
                     return Ok((lease, connection));
                 }
-                Err(outcome) => lease.fail_over(self.clock.now(), tries, Miss::Connect(outcome))?,
+                // No failure of the server's and no try of the request's: it waits for a port as it would for a place.
+                Err(outcome @ Outcome::Local(LocalCause::SourcePorts)) => {
+                    self.starve(lease.server);
+                    tries.lack(lease.server, outcome);
+                    lease.end(self.clock.now(), outcome, None);
+                }
+                Err(outcome) => {
+                    let now = self.clock.now();
+                    lease.fail_over(now, tries, Miss::Connect(outcome))?;
+                    until = now + self.queue_deadline;
+                }
             }
         }
     }
 
     async fn wait_for_room(
         self: &Rc<Self>,
-        tried: &Tried,
-        key: Key,
+        (tried, key): (&Tried, Key),
         watch: &Watch,
+        until: Instant,
     ) -> Result<Lease, Unserved> {
         let mut now = self.clock.now();
-        let until = now + self.queue_deadline;
         let mut first = true;
         loop {
             self.sync(now);

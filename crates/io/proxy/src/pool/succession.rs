@@ -52,10 +52,15 @@ impl PoolState {
         };
         let places: Box<[_]> = self.shared.servers.iter().map(place).collect();
         for (position, (idle, place)) in self.idle.iter().zip(&places).enumerate() {
-            let kept = idle.take();
+            let mut kept = idle.take();
             match place {
                 // The count of idle connections belongs to the server, which stays.
-                Some(place) => next.idle[place.position()].borrow_mut().extend(kept),
+                Some(place) => {
+                    let ways = &next.shared.ways[place.position()];
+                    let gone = kept.extract_if(.., |kept| !kept.socket.goes_by(ways));
+                    gone.for_each(|_| self.shared.servers[position].tallies[self.worker].idle.down());
+                    next.idle[place.position()].borrow_mut().extend(kept);
+                }
                 None => {
                     kept.iter().for_each(|_| self.shared.servers[position].tallies[self.worker].idle.down());
                 }
@@ -147,7 +152,17 @@ impl PoolState {
     pub(super) fn finish_at_successor(&self, now: Instant, server: ServerIndex, outcome: Outcome) {
         if let Some((next, Some(place))) = self.successor(server) {
             next.balance.borrow_mut().finish(now, place, outcome);
+            next.feed(place, now);
             next.wake(now);
+        }
+    }
+
+    /// No source port is left towards a server: it is given nothing that needs one, until there is.
+    pub(super) fn starve(&self, server: ServerIndex) {
+        match self.successor(server) {
+            Some((next, Some(place))) => next.balance.borrow_mut().starve(place),
+            Some((_, None)) => {}
+            None => self.balance.borrow_mut().starve(server),
         }
     }
 }

@@ -270,6 +270,11 @@ impl Tries {
         self.last = Some((server, miss));
     }
 
+    /// A server was to be asked, but the box lacked what that takes; it may still be asked.
+    pub(super) const fn lack(&mut self, server: ServerIndex, outcome: Outcome) {
+        self.last = Some((server, Miss::Connect(outcome)));
+    }
+
     /// What `unserved` is for who has been elsewhere before: what that server said is worth more than that none is left.
     pub(super) fn remember(&self, unserved: Unserved) -> Unserved {
         match (unserved, self.last) {

@@ -1,0 +1,265 @@
+//! Source ports that run out, in a network namespace with few of them: the evening for which this product was made.
+//!
+//! Needs the right to make a network namespace; where that is missing each test prints `SKIPPED` with the reason.
+#![allow(clippy::unwrap_used, reason = "these are tests; what fails here names itself")]
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+    process::Command,
+    sync::{Mutex, mpsc},
+    thread,
+    time::Duration,
+};
+
+use nix::{
+    sched::{CloneFlags, unshare},
+    sys::socket::{setsockopt, sockopt::IpBindAddressNoPort},
+};
+use support::{Client, Peer, Plane, config, eventually, sample, server};
+
+/// Ports that there are in the namespace.
+const PORTS: usize = 41;
+
+/// Runs a test on a thread in a network namespace of its own.
+fn in_a_namespace(test: impl FnOnce() + Send + 'static) {
+    let thread = thread::spawn(|| {
+        if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
+            return println!("SKIPPED: no network namespace can be made here: {error}");
+        }
+        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
+        if !up.is_ok_and(|status| status.success()) {
+            return println!("SKIPPED: `ip link set lo up` does not work here");
+        }
+        test();
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// From now on this namespace has few ports.
+fn shrink() {
+    let last = 40_000 + PORTS - 1;
+    fs::write("/proc/sys/net/ipv4/ip_local_port_range", format!("40000 {last}")).unwrap();
+}
+
+/// A server that answers after `pause` and closes each connection, as one without keep-alive does.
+fn closing(pause: Duration) -> SocketAddr {
+    server(move |mut peer| {
+        if peer.head().is_some() {
+            thread::park_timeout(pause);
+            let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
+            let _ = std::io::Write::write_all(&mut peer.stream, answer);
+        }
+    })
+}
+
+/// A client whose connection goes from one of many addresses, so that clients have ports in plenty.
+fn client(plane: SocketAddr, number: usize) -> Client {
+    let source = Ipv4Addr::new(127, 1, 0, u8::try_from(1 + number % 200).unwrap());
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    setsockopt(&socket, IpBindAddressNoPort, &true).unwrap();
+    socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+    socket.connect(&plane.into()).unwrap();
+    Client(Peer::new(TcpStream::from(socket)))
+}
+
+/// 120 clients that send five requests each, all at once; the statuses that they got.
+fn surge(plane: &Plane) -> Vec<u16> {
+    let address = plane.address();
+    let clients = (0..120).map(|number| {
+        thread::spawn(move || {
+            let mut client = client(address, number);
+            (0..5).map(|_| client.get("/").status).collect::<Vec<_>>()
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+}
+
+fn metric(plane: &Plane, name: &str) -> u64 {
+    sample(&plane.admin("/metrics").1, &format!("{name}{{pool=\"app\",server=\"s0\"}}"))
+}
+
+/// The founding outage: 41 source ports, 120 clients, 600 requests on fresh connections towards a healthy server.
+#[test]
+fn a_surge_beyond_the_source_ports_waits_and_every_request_is_answered() {
+    in_a_namespace(|| {
+        let text = config("http", &[closing(Duration::from_millis(40))], "", "");
+        let plane = Plane::start(&text, 2);
+        shrink();
+        // The kernel's settings are read with each plan.
+        plane.apply(&format!("{text}\n")).unwrap();
+        assert_eq!(metric(&plane, "evenkeel_server_source_ports"), PORTS as u64);
+        let statuses = surge(&plane);
+        assert_eq!(statuses.iter().filter(|&&status| status == 200).count(), 600, "{statuses:?}");
+        assert!(metric(&plane, "evenkeel_server_source_ports_refused_total") > 0, "it was that tight");
+        let status = plane.admin("/status").1;
+        assert!(status.contains("\"state\":\"usable\"") && !status.contains("ejected"), "{status}");
+        assert!(status.contains("\"failures\":0"), "no server is blamed: {status}");
+        eventually("all ports are back", || {
+            (metric(&plane, "evenkeel_server_source_ports_open") == 0).then_some(())
+        });
+    });
+}
+
+/// Other programs have ports too, of which the ledger knows nothing.
+#[test]
+fn what_the_kernel_refuses_before_the_ledger_does_waits_as_well() {
+    in_a_namespace(|| {
+        let text = config("http", &[closing(Duration::from_millis(10))], "", "");
+        let plane = Plane::start(&text, 2);
+        shrink();
+        // A port that somebody listens on is none to connect from.
+        let others: Vec<_> =
+            (40_000..40_030).map(|port| std::net::TcpListener::bind(("127.0.0.1", port)).unwrap()).collect();
+        plane.apply(&format!("{text}\n")).unwrap();
+        let statuses = surge(&plane);
+        assert_eq!(statuses.iter().filter(|&&status| status == 200).count(), 600, "{statuses:?}");
+        assert!(!plane.admin("/status").1.contains("ejected"));
+        drop(others);
+    });
+}
+
+/// A server that holds each connection until it is closed, and tells from where it came.
+fn holding() -> (SocketAddr, mpsc::Receiver<IpAddr>) {
+    let (told, from) = mpsc::channel();
+    let told = Mutex::new(told);
+    let address = server(move |mut peer| {
+        let source = peer.stream.peer_addr().unwrap().ip();
+        // A health check says nothing.
+        if !peer.take(1).is_empty() {
+            told.lock().unwrap().send(source).unwrap();
+            peer.take(1);
+        }
+    });
+    (address, from)
+}
+
+const LOG: &str = "[access_log]\npath = \"-\"\n";
+
+#[test]
+fn connections_spread_over_the_sources_and_one_that_finds_no_port_waits_for_one_and_says_why_it_failed() {
+    in_a_namespace(|| {
+        let (address, from) = holding();
+        let folder = tempfile::tempdir().unwrap();
+        let log = LOG.replace('-', &folder.path().join("access.log").display().to_string());
+        let pool = "source = [\"127.0.0.5\", \"127.0.0.6\"]\n";
+        let limits = "[pool.limits]\nqueue_deadline = \"3s\"\n";
+        let text =
+            config("tcp", &[address], limits, &log).replacen("policy =", &format!("{pool}policy ="), 1);
+        let plane = Plane::start(&text, 1);
+        shrink();
+        plane.apply(&format!("{text}\n")).unwrap();
+        eventually("the health check has gone", || {
+            let status = plane.admin("/status").1;
+            status.contains("connection accepted").then_some(())
+        });
+        let mut held = Vec::new();
+        let mut counts = BTreeMap::<IpAddr, usize>::new();
+        for number in 0..2 * PORTS {
+            let mut client = client(plane.address(), number);
+            client.send(b"x");
+            let source = from.recv_timeout(support::PATIENCE);
+            let source = source.unwrap_or_else(|_| panic!("{number}: {}", plane.admin("/status").1));
+            *counts.entry(source).or_default() += 1;
+            held.push(client);
+        }
+        let all: Vec<_> = counts.into_iter().collect();
+        assert_eq!(all, [([127, 0, 0, 5].into(), PORTS), ([127, 0, 0, 6].into(), PORTS)]);
+        let status = plane.admin("/status").1;
+        let full = format!("{{\"source\":\"127.0.0.6\",\"open\":{PORTS},\"time_wait\":0,\"all\":{PORTS},");
+        assert!(status.contains(&full), "{status}");
+        // One more waits in vain, and says for what.
+        let mut late = client(plane.address(), 150);
+        late.send(b"x");
+        let line = eventually("the line of who waited", || {
+            let text = fs::read_to_string(folder.path().join("access.log")).ok()?;
+            text.ends_with('\n').then_some(text)
+        });
+        assert!(line.contains("\"cause\":\"source_ports_exhausted\",\"retries_ended\":\"queue\""), "{line}");
+        assert!(plane.admin("/status").1.contains("\"unserved\":{\"source_ports_exhausted\":1}"));
+        // Another waits until one is given back.
+        let mut next = client(plane.address(), 151);
+        next.send(b"x");
+        // The client's end is passed on, so the box closes first: that port is in TIME-WAIT, and not yet given back.
+        drop(held.pop());
+        from.recv_timeout(support::PATIENCE).expect("on loopback the kernel takes it again after a second");
+        assert!(!plane.admin("/status").1.contains("\"state\":\"ejected\""));
+    });
+}
+
+/// The ledger's TIME-WAIT beside the kernel's.
+#[test]
+fn ports_in_time_wait_are_counted_as_the_kernel_counts_them() {
+    in_a_namespace(|| {
+        fs::write("/proc/sys/net/ipv4/tcp_tw_reuse", "0").unwrap();
+        let (holding, from) = holding();
+        let closing = closing(Duration::ZERO);
+        let text = config("tcp", &[holding], "", "");
+        let second =
+            "[[listener]]\nname = \"second\"\nbind = \"127.0.0.1:0\"\nmode = \"http\"\npool = \"other\"\n";
+        let other = format!(
+            "{second}[[pool]]\nname = \"other\"\n[[pool.server]]\nname = \"s0\"\naddress = \"{closing}\"\n"
+        );
+        let plane = Plane::start(&format!("{text}{other}"), 2);
+        // The box closes first, because its client does.
+        for number in 0..20 {
+            let mut client = client(plane.address(), number);
+            client.send(b"x");
+            from.recv_timeout(support::PATIENCE).unwrap();
+        }
+        eventually("all have ended", || {
+            (metric(&plane, "evenkeel_server_source_ports_open") == 0).then_some(())
+        });
+        assert_eq!(metric(&plane, "evenkeel_server_source_ports_time_wait"), 20);
+        assert_kernel_agrees(20, holding);
+        // The server closes first, or both do.
+        for number in 0..20 {
+            assert_eq!(client(plane.listener("second"), number).get("/").status, 200);
+        }
+        let metrics = plane.admin("/metrics").1;
+        let waiting = "evenkeel_server_source_ports_time_wait{pool=\"other\",server=\"s0\"}";
+        assert_kernel_agrees(sample(&metrics, waiting), closing);
+    });
+}
+
+/// The kernel has one more at most: that of the health check.
+fn assert_kernel_agrees(ledger: u64, server: SocketAddr) {
+    let kernel = kernel_time_wait(server) as u64;
+    assert!((ledger..=ledger + 1).contains(&kernel), "{kernel} by the kernel, {ledger} by the ledger");
+}
+
+/// Connections of ours towards `server` that are in TIME-WAIT.
+fn kernel_time_wait(server: SocketAddr) -> usize {
+    const TIME_WAIT: &str = "06";
+    let SocketAddr::V4(server) = server else { panic!("an address of IPv4") };
+    let remote = format!("{:08X}:{:04X}", u32::from_ne_bytes(server.ip().octets()), server.port());
+    let table = fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
+    table
+        .lines()
+        .filter(|line| {
+            let mut columns = line.split_whitespace().skip(2);
+            columns.next() == Some(&remote) && columns.next() == Some(TIME_WAIT)
+        })
+        .count()
+}
+
+#[test]
+fn a_source_that_is_not_of_this_box_is_refused_and_nothing_changes() {
+    let text = config("http", &[support::named("a")], "", "");
+    let plane = Plane::start(&text, 1);
+    let foreign = text.replacen("policy =", "source = [\"203.0.113.77\"]\npolicy =", 1);
+    let error = plane.apply(&foreign).unwrap_err().sentences().join("\n");
+    assert!(error.contains("pool `app`: source `203.0.113.77` is not an address of this box"), "{error}");
+    assert_eq!(plane.client().get("/").body, b"a");
+    // One of this box is taken, without a reload noticing.
+    let ours = text.replacen("policy =", "source = [\"127.0.0.1\"]\npolicy =", 1);
+    plane.apply(&ours).unwrap();
+    assert_eq!(plane.client().get("/").body, b"a");
+    assert!(plane.admin("/status").1.contains("\"source\":\"127.0.0.1\""));
+}
