@@ -34,6 +34,8 @@ pub fn access_log(input: &[u8]) -> Seen {
         server: None,
         tries: 0,
         end: "done",
+        cause: None,
+        retries_ended: None,
         queued: Duration::ZERO,
         connected: Duration::ZERO,
         answered: None,
