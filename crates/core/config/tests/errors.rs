@@ -105,3 +105,24 @@ fn a_collector_is_taken_apart_and_what_cannot_be_one_is_refused() {
         assert_eq!(parse(lines).unwrap_err().count(), count, "{lines}");
     }
 }
+
+#[test]
+fn a_route_cannot_take_the_host_from_a_request_nor_give_it_two() {
+    let base = "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\nmode = \"http\"\npool = \"app\"\n\
+                [[pool]]\nname = \"app\"\n[[pool.server]]\nname = \"a\"\naddress = \"10.0.0.7:80\"\n";
+    for (edits, passes) in [
+        ("set = { Host = \"inner\" }", true),
+        ("set = { X-A = \"1\" }, remove = [\"X-B\"]", true),
+        ("remove = [\"host\"]", false),
+        ("add = { Host = \"inner\" }", false),
+        ("set = { Host = \"a\", host = \"b\" }", false),
+        ("set = { Host = \"a\" }, add = { HOST = \"b\" }", false),
+    ] {
+        let text = format!("{base}[[route]]\nrequest_header = {{ {edits} }}\n");
+        let errors = balancer::Config::parse("balancer.toml", &text).err();
+        assert_eq!(errors.is_none(), passes, "{edits}: {errors:?}");
+        assert!(
+            errors.is_none_or(|errors| errors.to_string().contains("expected Host only in `set`, and once"))
+        );
+    }
+}

@@ -1,6 +1,7 @@
 //! How often something may happen: so much at once, and so much more with time or by merit.
 //!
-//! Invariant: over any stretch of time at most the burst, what the time refills and what was earned happen.
+//! Invariant: from the beginning on at most the burst, what the time refills and what was earned happen; over any later
+//! stretch of time at most the burst once more, for a bucket is refilled only when it is empty.
 
 use evenkeel_units::Instant;
 
@@ -44,8 +45,8 @@ impl Bucket {
         granted
     }
 
-    /// Refilled only when empty, so that the common case reads no clock and divides nothing: what a full bucket would
-    /// have gained beyond its burst is lost either way.
+    /// Refilled only when empty, so that the common case reads no clock and divides nothing. Who saves half of a burst
+    /// for an hour has it and a whole one then; never more than that.
     fn fill(&mut self, allowance: Allowance, now: Instant) {
         let millis = u64::try_from(now.since(self.filled).as_millis()).unwrap_or(u64::MAX);
         let gained = millis.saturating_mul(u64::from(allowance.per_second));

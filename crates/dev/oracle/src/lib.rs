@@ -10,6 +10,7 @@
 //! ourselves take in the same way; and nothing depends on the pieces in which bytes arrive.
 
 mod course;
+mod edits;
 mod http2;
 mod log;
 mod milo;
@@ -25,6 +26,7 @@ mod wire;
 use evenkeel_http1::Method;
 
 pub use course::{Course, Disagreement, End, Message};
+pub use edits::request_edits;
 pub use http2::{http2_floods, http2_messages};
 pub use log::access_log;
 pub use routing::{request_fields, routes, targets};

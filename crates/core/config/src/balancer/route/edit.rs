@@ -67,11 +67,22 @@ pub(super) fn field_edits(section: &Section<'_>, key: &str, matched: Matched<'_>
     edits.remove.extend(set.iter().map(|(name, _)| name.to_ascii_lowercase()));
     edits.add = set;
     edits.add.extend(add);
+    if !has_one_host(&edits) {
+        field.refuse("Host only in `set`, and once", "set another Host, or leave it; every request has one");
+        return None;
+    }
     if edits.remove.len() + edits.add.len() > 2 * MAX_EDITS {
         field.refuse("at most 100 fields", "leave out those that servers can set themselves");
         return None;
     }
     Some(edits)
+}
+
+/// Whether a request still has one Host (RFC 9112 §3.2): it is left alone, or one takes its place.
+fn has_one_host(edits: &FieldEdits) -> bool {
+    let taken = edits.remove.iter().filter(|name| *name == "host").count();
+    let put = edits.add.iter().filter(|(name, _)| name.eq_ignore_ascii_case("host")).count();
+    matches!((taken, put), (0, 0) | (1, 1))
 }
 
 fn puts(table: &Section<'_>, key: &str, matched: Matched<'_>) -> Option<Vec<(String, Template)>> {
