@@ -3,10 +3,10 @@
 //! Owns: sending it a request and reading its answer, as strictly as `http1::exchange` does. Invariant: a connection is
 //! kept only when its answer was framed, ended, and left nothing behind (I9).
 
-use std::cell::Cell;
+use std::{cell::Cell, pin::Pin, task::Poll};
 
 use bytes::Bytes;
-use evenkeel_balance::Failure;
+use evenkeel_balance::{Failure, Tried};
 use evenkeel_http1::{Framing, Onward, Parsed, ResponseHead, parse_response, write_response};
 use evenkeel_http2::Asked;
 
@@ -22,14 +22,16 @@ use crate::{
     http1::{
         content::Content,
         exchange::{Broken, closed},
+        hedge,
         request::{ClientFault, Request},
     },
     http2::fields,
     net::{
         scratch::{self, SCRATCH_BYTES, Scratch},
         socket::{Read, Socket},
+        sweep::Phase,
     },
-    pool::{Lease, Server},
+    pool::{Lease, Server, deadline},
     route::{
         self,
         compress::{After, Filter, Travel},
@@ -39,6 +41,15 @@ use crate::{
 /// Read at once while the head of an answer is awaited: a head and one frame of content, for what comes with the head
 /// goes to the client's stream without asking for room.
 const FIRST_READ_BYTES: usize = 16 * 1024;
+
+/// When the bytes came that are to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arrived {
+    /// They are held.
+    Before,
+    /// They are to be read.
+    Now,
+}
 
 /// What a look at the server's bytes gave.
 enum Step {
@@ -57,11 +68,23 @@ enum Step {
 /// Sends the request and brings the answer back.
 pub(super) async fn converse<U: Source, D: Answering>(
     exchange: &mut Exchange<'_, U, D>,
-    (lease, server): (&Lease, &mut Server),
+    (lease, server): (&mut Lease, &mut Server),
+    tried: &Tried,
 ) -> Result<Served, Broken> {
     let Exchange { client, watch, request, up, down, asked, .. } = exchange;
     let written = server.socket.write(&request.bytes).map_err(|_| closed(server))?;
     let unwritten = request.bytes[written..].to_vec();
+    if up.is_none()
+        && unwritten.is_empty()
+        && let Some(after) = hedge::after(request, lease)
+    {
+        let patience = request.server_head(&client.listening.settings().deadlines);
+        watch.set(Phase::Busy, deadline(client.worker.clock.now(), patience));
+        let by = (&***watch, tried);
+        // Boxed, for few requests are hedged.
+        let began = Box::pin(hedge::begin(client, request, (&mut *lease, &mut *server), by, after));
+        unless_gone(down, began).await?;
+    }
     let progress = Progress::new((client, lease), watch, request, up.is_some() || !unwritten.is_empty());
     let Server { socket, reused, held, .. } = server;
     let reader = Reader { progress: &progress, socket, reused: *reused, request, asked: *asked };
@@ -82,6 +105,20 @@ pub(super) async fn converse<U: Source, D: Answering>(
         // What the server did not read of the request it would take for the next one.
         Served { keep: served.keep && progress.uploaded.get(), ..served }
     })
+}
+
+/// Waits, unless the client goes before.
+async fn unless_gone<D: Answering>(
+    down: &mut D,
+    mut awaited: Pin<Box<impl Future<Output = Result<(), Broken>>>>,
+) -> Result<(), Broken> {
+    std::future::poll_fn(|context| {
+        if let Poll::Ready(done) = awaited.as_mut().poll(context) {
+            return Poll::Ready(done);
+        }
+        down.poll_gone(context).map(|()| Err(Broken::Client(ClientFault::Gone)))
+    })
+    .await
 }
 
 /// How the content of a request is written.
@@ -106,9 +143,16 @@ struct Reader<'a> {
 impl Reader<'_> {
     async fn answer<D: Answering>(&self, held: &mut Vec<u8>, down: &mut D) -> Result<Served, Broken> {
         let client = self.progress.client;
+        // What a race for the answer has left is looked at first.
+        let mut unread = !held.is_empty();
         loop {
-            self.readable(down).await?;
-            let step = scratch::with(|scratch| self.step(held, down, scratch))?;
+            let arrived = if std::mem::take(&mut unread) {
+                Arrived::Before
+            } else {
+                self.readable(down).await?;
+                Arrived::Now
+            };
+            let step = scratch::with(|scratch| self.step((held, arrived), down, scratch))?;
             let Step::Begun { status, content, mut keep, mut sent, filter } = step else { continue };
             let at = client.worker.clock.now();
             self.progress.head_has_come();
@@ -133,7 +177,6 @@ impl Reader<'_> {
     /// Waits for more of the answer.
     async fn readable<D: Answering>(&self, down: &mut D) -> Result<(), Broken> {
         std::future::poll_fn(|context| {
-            use std::task::Poll;
             if self.socket.poll_readable(context).is_ready() {
                 return Poll::Ready(Ok(()));
             }
@@ -148,7 +191,7 @@ impl Reader<'_> {
     /// Reads from the server, and sends on what has become clear, without waiting.
     fn step<D: Answering>(
         &self,
-        held: &mut Vec<u8>,
+        (held, arrived): (&mut Vec<u8>, Arrived),
         down: &mut D,
         scratch: &mut Scratch,
     ) -> Result<Step, Broken> {
@@ -156,11 +199,13 @@ impl Reader<'_> {
         let mut have = held.len();
         input[..have].copy_from_slice(held);
         let room = (have + FIRST_READ_BYTES).min(SCRATCH_BYTES);
-        match self.socket.read(&mut input[have..room]) {
-            Ok(Read::Bytes(length)) => have += length,
-            Ok(Read::Wait) => return Ok(Step::Wait),
-            Ok(Read::End) | Err(_) if self.reused && have == 0 => return Err(Broken::Raced),
-            Ok(Read::End) | Err(_) => return Err(Broken::Server(Failure::Closed)),
+        if arrived == Arrived::Now {
+            match self.socket.read(&mut input[have..room]) {
+                Ok(Read::Bytes(length)) => have += length,
+                Ok(Read::Wait) => return Ok(Step::Wait),
+                Ok(Read::End) | Err(_) if self.reused && have == 0 => return Err(Broken::Raced),
+                Ok(Read::End) | Err(_) => return Err(Broken::Server(Failure::Closed)),
+            }
         }
         let mut bytes = &input[..have];
         let limit = self.progress.client.listening.settings().limits.response_head_bytes.0;

@@ -4,58 +4,96 @@
 //! be in HTTP/1.1 (I9); a request that the server says it did not work on may be sent again, whatever it asks for
 //! (RFC 9113 §8.7).
 
-use std::{future::Future as _, pin::Pin, task::Poll};
+use std::{
+    future::Future as _,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
-use evenkeel_balance::Failure;
+use bytes::Bytes;
+use evenkeel_balance::{Failure, Tried};
 use evenkeel_http1::{Framing, Method, Parsed, ResponseHead, parse_response, write_response};
 use evenkeel_http2::Content as Says;
-use h2::{Reason, RecvStream, client::ResponseFuture};
+use h2::{Reason, RecvStream, SendStream, client::ResponseFuture};
 
 use crate::{
     forward::{
         Exchange, Failed, Progress, Served, both,
         coded::Coded,
         flow::{self, Answering, Closed, Ending, Source, StreamSink, StreamSource},
+        hedge::Hedged,
         midway,
     },
     http1::{
+        self,
         exchange::Broken,
         request::{ClientFault, Request},
     },
     http2::fields,
-    pool::{Lease, links::Linked},
+    net::sweep::{Phase, Watch},
+    pool::{Lease, deadline, links::Linked},
     route::{self, compress::Travel},
 };
 
 /// Longest text of an answer's head: fields are spelled out, which HPACK does not count.
 const MAX_HEAD_TEXT: usize = 64 * 1024;
 
-/// Sends the request and brings the answer back.
-pub(super) async fn converse<U: Source, D: Answering>(
-    exchange: &mut Exchange<'_, U, D>,
-    (lease, linked): (&Lease, &Linked),
+/// A request that was sent, whose answer is awaited; dropped before that, its stream is reset.
+pub(super) struct Told {
+    pub(super) response: ResponseFuture,
+    stream: SendStream<Bytes>,
+}
+
+/// Sends the head of a request, and `last` says that there is nothing else of it.
+pub(super) async fn send(
+    linked: &Linked,
+    request: &Request,
     scheme: &'static str,
-) -> Result<Served, Failed> {
-    let Exchange { client, watch, request, up, down, .. } = exchange;
-    let progress = Progress::new((client, lease), watch, request, up.is_some());
-    watch.rest();
+    last: bool,
+) -> Result<Told, Failed> {
     let head = fields::request(&request.bytes, scheme).ok_or(Failed::Broken(Broken::Raced));
     // What passed the rules of HTTP/1.1 and could still not be said in HTTP/2 is refused as malformed.
     let head = head.map_err(|_| Failed::Unsayable)?;
     let mut requests = linked.requests();
     let ready = std::future::poll_fn(|context| requests.poll_ready(context));
     let sent = match ready.await {
-        Ok(()) => requests.send_request(head, up.is_none()),
+        Ok(()) => requests.send_request(head, last),
         Err(error) => Err(error),
     };
     let (response, stream) = sent.map_err(|_| {
         linked.spend();
         Failed::Unprocessed
     })?;
+    Ok(Told { response, stream })
+}
+
+/// Sends the request and brings the answer back.
+pub(super) async fn converse<U: Source, D: Answering>(
+    exchange: &mut Exchange<'_, U, D>,
+    (lease, linked): (&mut Lease, &mut Linked),
+    (scheme, tried): (&'static str, &Tried),
+) -> Result<Served, Failed> {
+    let Exchange { client, watch, request, up, down, .. } = exchange;
+    watch.rest();
+    let mut told = send(linked, request, scheme, up.is_none()).await?;
+    let mut first = None;
+    if up.is_none()
+        && let Some(after) = http1::hedge::after(request, lease)
+    {
+        let patience = request.server_head(&client.listening.settings().deadlines);
+        watch.set(Phase::Busy, deadline(client.worker.clock.now(), patience));
+        let hedged = Hedged { client, request, watch, tried, scheme };
+        // Boxed, for few requests are hedged.
+        first = Box::pin(hedged.begin((lease, linked, &mut told), down, after)).await?;
+    }
+    let progress = Progress::new((client, lease), watch, request, up.is_some());
+    let Told { response, stream } = told;
     let reader = Reader { progress: &progress, request };
     if progress.uploaded.get() {
-        progress.expect_head();
-        return reader.answer(response, down, linked).await;
+        if first.is_none() {
+            progress.expect_head();
+        }
+        return reader.answer((response, first), down, linked).await;
     }
     let mut sink = StreamSink::new(stream);
     let upload = async {
@@ -64,7 +102,37 @@ pub(super) async fn converse<U: Source, D: Answering>(
             None => Ok(()),
         }
     };
-    both(upload, reader.answer(response, down, linked), &progress).await
+    both(upload, reader.answer((response, first), down, linked), &progress).await
+}
+
+/// The next head of an answer, if it has come.
+pub(super) fn poll_head(
+    response: &mut ResponseFuture,
+    linked: &Linked,
+    context: &mut Context<'_>,
+) -> Poll<Result<Head, Failed>> {
+    if let Poll::Ready(Some(Ok(interim))) = response.poll_informational(context) {
+        return Poll::Ready(Ok(Head::Interim(interim)));
+    }
+    Pin::new(response).poll(context).map(|last| last.map(Head::Last).map_err(|error| failure(&error, linked)))
+}
+
+/// Waits for the next head of an answer.
+pub(super) async fn next_head<D: Answering>(
+    response: &mut ResponseFuture,
+    down: &mut D,
+    (linked, watch): (&Linked, &Watch),
+) -> Result<Head, Failed> {
+    std::future::poll_fn(|context| {
+        if let Poll::Ready(head) = poll_head(response, linked, context) {
+            return Poll::Ready(head);
+        }
+        if down.poll_gone(context).is_ready() {
+            return Poll::Ready(Err(Failed::Broken(Broken::Client(ClientFault::Gone))));
+        }
+        watch.poll_expired(context).map(|_| Err(Failed::Broken(Broken::Server(Failure::AnswerTimeout))))
+    })
+    .await
 }
 
 /// Reads the answer.
@@ -74,7 +142,7 @@ struct Reader<'a> {
 }
 
 /// What came of an answer's head.
-enum Head {
+pub(super) enum Head {
     Interim(http::Response<()>),
     Last(http::Response<RecvStream>),
 }
@@ -82,13 +150,17 @@ enum Head {
 impl Reader<'_> {
     async fn answer<D: Answering>(
         &self,
-        mut response: ResponseFuture,
+        (mut response, mut first): (ResponseFuture, Option<Head>),
         down: &mut D,
         linked: &Linked,
     ) -> Result<Served, Failed> {
         let client = self.progress.client;
         let last = loop {
-            match self.head(&mut response, down, linked).await? {
+            let head = match first.take() {
+                Some(head) => head,
+                None => next_head(&mut response, down, (linked, self.progress.answer)).await?,
+            };
+            match head {
                 Head::Interim(interim) => {
                     let (parts, ()) = interim.into_parts();
                     let (head, text) = self.judge(&parts, Says::Nothing)?;
@@ -145,29 +217,6 @@ impl Reader<'_> {
             flushed.map_err(|_| Failed::Broken(Broken::Unread))?;
         }
         Ok(Served { status: head.status, keep: false, sent, at })
-    }
-
-    /// Waits for the next head of the answer.
-    async fn head<D: Answering>(
-        &self,
-        response: &mut ResponseFuture,
-        down: &mut D,
-        linked: &Linked,
-    ) -> Result<Head, Failed> {
-        std::future::poll_fn(|context| {
-            if let Poll::Ready(Some(Ok(interim))) = response.poll_informational(context) {
-                return Poll::Ready(Ok(Head::Interim(interim)));
-            }
-            if let Poll::Ready(last) = Pin::new(&mut *response).poll(context) {
-                return Poll::Ready(last.map(Head::Last).map_err(|error| failure(&error, linked)));
-            }
-            if down.poll_gone(context).is_ready() {
-                return Poll::Ready(Err(Failed::Broken(Broken::Client(ClientFault::Gone))));
-            }
-            let expired = self.progress.answer.poll_expired(context);
-            expired.map(|_| Err(Failed::Broken(Broken::Server(Failure::AnswerTimeout))))
-        })
-        .await
     }
 
     /// The head as text, by the rules of HTTP/1.1.

@@ -8,6 +8,7 @@
 mod coded;
 pub(crate) mod flow;
 pub(crate) mod from_http1;
+mod hedge;
 mod http1;
 mod http2;
 pub(crate) mod socket;
@@ -157,7 +158,7 @@ async fn over_http1<U: Source, D: Answering>(
                 Box::pin(pool.obtain(None, led, exchange.watch, &reuse)).await
             }
         };
-        let (lease, mut server) = match found {
+        let (mut lease, mut server) = match found {
             Ok(found) => found,
             Err(unserved) => return unserve(exchange, (pool, &tries), unserved),
         };
@@ -166,7 +167,7 @@ async fn over_http1<U: Source, D: Answering>(
         server.asked = timed.then(|| exchange.client.worker.clock.now());
         exchange.request.goes_to(exchange.client, pool, &lease);
         exchange.request.others_left = usize::from(tries.tried.count()) + 1 < pool.shared.servers.len();
-        let broken = match http1::converse(exchange, (&lease, &mut server)).await {
+        let broken = match http1::converse(exchange, (&mut lease, &mut server), &tries.tried).await {
             Ok(served) => {
                 let Server { socket, waits, asked, .. } = server;
                 let keep = served.keep.then_some(socket);
@@ -243,17 +244,19 @@ pub(crate) async fn over_http2<U: Source, D: Answering>(
     let mut unprocessed = 0;
     loop {
         let way = Shared(&exchange.client.worker);
-        let (lease, linked) = match take(exchange, pool, &mut tries, &way).await {
+        let (mut lease, mut linked) = match take(exchange, pool, &mut tries, &way).await {
             Ok(found) => found,
             Err(unserved) => return unserve(exchange, (pool, &tries), unserved),
         };
         let timed = lease.times() == Times::Matter && exchange.up.is_none();
-        let asked = timed.then(|| exchange.client.worker.clock.now());
+        linked.asked = timed.then(|| exchange.client.worker.clock.now());
         exchange.request.goes_to(exchange.client, pool, &lease);
         exchange.request.others_left = usize::from(tries.tried.count()) + 1 < pool.shared.servers.len();
-        let failed = match http2::converse(exchange, (&lease, &linked), pool.scheme()).await {
+        let how = (pool.scheme(), &tries.tried);
+        let failed = match http2::converse(exchange, (&mut lease, &mut linked), how).await {
             Ok(served) => {
-                return finish(exchange, &served, Servant { lease, waits: linked.waits, asked, keep: None });
+                let (waits, asked) = (linked.waits, linked.asked);
+                return finish(exchange, &served, Servant { lease, waits, asked, keep: None });
             }
             Err(failed) => failed,
         };

@@ -247,7 +247,8 @@ async fn converse(
                     arrived.map_err(|_| Broken::Server(Failure::AnswerTimeout))?;
                 }
                 Some(after) => {
-                    Box::pin(hedge::begin(client, request, (lease, server), tried, after)).await?;
+                    let by = (&*client.watch, tried);
+                    Box::pin(hedge::begin(client, request, (lease, server), by, after)).await?;
                 }
             }
         }

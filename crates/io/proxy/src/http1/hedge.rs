@@ -33,14 +33,14 @@ pub(crate) async fn begin(
     client: &Client,
     request: &Request,
     (lease, server): (&mut Lease, &mut Server),
-    tried: &Tried,
+    (watch, tried): (&Watch, &Tried),
     mut after: Duration,
 ) -> Result<(), Broken> {
     let asked = server.asked.unwrap_or(request.started);
     let late = |_| Broken::Server(Failure::AnswerTimeout);
     let second = loop {
         let left = after.saturating_sub(client.worker.clock.now().since(asked));
-        let arrived = tokio::time::timeout(left, server.socket.readable(&client.watch)).await;
+        let arrived = tokio::time::timeout(left, server.socket.readable(watch)).await;
         if let Ok(arrived) = arrived {
             return arrived.map_err(late);
         }
@@ -48,10 +48,10 @@ pub(crate) async fn begin(
         match lease.hedge((now, now.since(asked)), tried, request.key) {
             Ok(second) => break second,
             Err(Some(again)) => after = again,
-            Err(None) => return server.socket.readable(&client.watch).await.map_err(late),
+            Err(None) => return server.socket.readable(watch).await.map_err(late),
         }
     };
-    let winner = race(client, request, server, second).await;
+    let winner = race(client, request, (server, watch), second).await;
     let now = client.worker.clock.now();
     match winner {
         Winner::First => Ok(()),
@@ -79,10 +79,15 @@ enum Winner {
     Neither(Broken),
 }
 
-async fn race(client: &Client, request: &Request, server: &mut Server, second: Lease) -> Winner {
-    let watch = client.worker.sweep.watch();
-    let mut first = pin!(first_bytes(server, &client.watch));
-    let mut other = pin!(ask(client, request, second, &watch));
+async fn race(
+    client: &Client,
+    request: &Request,
+    (server, watch): (&mut Server, &Watch),
+    second: Lease,
+) -> Winner {
+    let other_watch = client.worker.sweep.watch();
+    let mut first = pin!(first_bytes(server, watch));
+    let mut other = pin!(ask(client, request, second, &other_watch));
     let (mut lost, mut given_up) = (None, false);
     poll_fn(|context| {
         if lost.is_none()

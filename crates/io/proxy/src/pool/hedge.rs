@@ -11,7 +11,8 @@ use evenkeel_units::Instant;
 
 use crate::{
     net::sweep::Watch,
-    pool::{Lease, Reuse, Server},
+    pool::{Lease, Reuse, Server, links::Linked},
+    worker::Worker,
 };
 
 /// Whether a pool learns from how long answers take.
@@ -87,6 +88,17 @@ impl Lease {
             return Ok(Server::new(socket, true));
         }
         self.pool.dial(self.server, watch, Reuse::Fresh).await.map(|socket| Server::new(socket, false))
+    }
+
+    /// A stream on a connection to the server of this place, which is there or made.
+    ///
+    /// # Errors
+    /// Who is to blame that there is none.
+    pub(crate) async fn stream(&self, worker: &Worker, watch: &Watch) -> Result<Linked, Outcome> {
+        match self.pool.linked(self.server) {
+            Some(linked) => Ok(linked),
+            None => self.pool.link(worker, self.server, watch).await,
+        }
     }
 
     /// Another server answered the request that was sent here at `asked` first.

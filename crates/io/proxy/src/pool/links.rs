@@ -122,6 +122,8 @@ pub(crate) struct Linked {
     server: ServerIndex,
     /// How long the request waited for it.
     pub(crate) waits: Waits,
+    /// When the request was sent, where the time of its answer matters.
+    pub(crate) asked: Option<Instant>,
 }
 
 impl AsMut<Waits> for Linked {
@@ -172,16 +174,16 @@ impl Drop for Linked {
 
 impl PoolState {
     /// A place on the connection with the fewest requests, when one has room.
-    fn linked(self: &Rc<Self>, server: ServerIndex) -> Option<Linked> {
+    pub(super) fn linked(self: &Rc<Self>, server: ServerIndex) -> Option<Linked> {
         let links = self.links[server.position()].links.borrow();
         let open = links.iter().filter(|link| link.has_room());
         let link = Rc::clone(open.min_by_key(|link| link.active.get())?);
         link.active.set(link.active.get() + 1);
-        Some(Linked { link, pool: Rc::clone(self), server, waits: Waits::default() })
+        Some(Linked { link, pool: Rc::clone(self), server, waits: Waits::default(), asked: None })
     }
 
     /// A place on a connection that is made, or on the first that has room again.
-    async fn link(
+    pub(super) async fn link(
         self: &Rc<Self>,
         worker: &Worker,
         server: ServerIndex,
