@@ -47,8 +47,8 @@ defaults
     timeout server 50s
 frontend grpc
     bind 127.0.0.1:${plain_port[haproxy]} proto h2
-    default_backend grpc
-backend grpc
+    default_backend servers
+backend servers
     server grpc 127.0.0.1:$1 proto h2
 END
     start haproxy "${plain_port[haproxy]}" "$EVENKEEL_HAPROXY" -db -f "$work/haproxy.cfg"
@@ -67,7 +67,7 @@ run_grpc() {
     echo '| proxy | checks passed | failed |'
     echo '|---|---|---|'
     for proxy in "${proxies[@]}"; do
-        "$grpcio/bin/python" scripts/lib/conformance/grpc.py "$origin_port" "${plain_port[$proxy]}" \
+        "$grpcio/bin/python" scripts/lib/conformance/calls.py "$origin_port" "${plain_port[$proxy]}" \
             >"$work/grpc-$proxy.txt" 2>&1 || [[ $proxy != evenkeel ]] || ok=1
         line=$(grep -E '^[0-9]+ of [0-9]+ passed' "$work/grpc-$proxy.txt") || line='0 of 13 passed'
         echo "| $(label "$proxy") | ${line% passed} | $(sed -n 's/^FAILED  //p' "$work/grpc-$proxy.txt" | paste -sd, | sed 's/,/, /g') |"

@@ -442,6 +442,46 @@ fn http1_and_http2_share_a_listener_and_the_preface_may_come_byte_by_byte() {
 }
 
 #[test]
+fn a_first_line_that_is_no_request_line_is_answered_however_slowly_it_comes() {
+    let plane = Plane::http(&[answering(|_, _| ok(b"x"))], "", "");
+    for (line, status) in [
+        // As in HTTP/0.9, which is no more.
+        ("GET /\r\n", 400),
+        ("GET / \r\n", 400),
+        ("GET /\n", 400),
+        ("GET\r\n", 400),
+        ("GET / HTTP\r\n\r\n", 400),
+        ("GET / FTP\r\n\r\n", 400),
+        ("GET / HTTP/1\r\n\r\n", 400),
+        ("GET / http/1.1\r\n\r\n", 400),
+        ("GET / HTTP/0.9\r\n\r\n", 505),
+        ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+        // Nearly the preface of HTTP/2.
+        ("PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n", 505),
+        ("PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n", 505),
+        ("PRI * HTTP/2\r\n\r\nSM\r\n\r\n", 400),
+        ("PRI *\r\n", 400),
+        ("PRI / HTTP/1.1\r\nHost: a\r\n\r\n", 200),
+    ] {
+        for step in [line.len(), 1] {
+            for before in [0, 1] {
+                let mut client = plane.client();
+                (0..before).for_each(|_| assert_eq!(client.get("/").status, 200));
+                for piece in line.as_bytes().chunks(step) {
+                    // The answer may come before the end of the line.
+                    let _ = client.0.stream.write_all(piece);
+                }
+                let told = client.answer(false).map(|answer| answer.status);
+                assert_eq!(told, Some(status), "{line:?} in steps of {step}, after {before} requests");
+            }
+        }
+    }
+    let mut other = plane.client();
+    other.send(b"INVALID CONNECTION PREFACE\r\n\r\n");
+    assert!(other.is_closed(), "who speaks neither would not read an answer");
+}
+
+#[test]
 fn what_happened_is_counted_and_logged_like_in_http1() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");

@@ -118,6 +118,10 @@ pub(crate) trait Answering: Sink {
     /// Sends the head of the answer on; `text` is how it is written for the client.
     fn begin(&mut self, status: u16, framing: Framing, text: &[u8], ending: Ending) -> Result<(), Closed>;
 
+    /// Tells the client that its WebSocket stands; `text` is the head that it has in common with HTTP/2. With which status
+    /// it was told.
+    fn open_tunnel(&mut self, text: &[u8]) -> Result<u16, Closed>;
+
     /// Whether the head of the answer has been sent.
     fn has_begun(&self) -> bool;
 }

@@ -20,6 +20,7 @@ use crate::{
         self, Ended, Exchange,
         flow::{Answering, Closed, Ending, Sink},
         socket::{Frames, SocketSink, SocketSource},
+        websocket,
     },
     http1::{
         answer,
@@ -31,6 +32,9 @@ use crate::{
     route::compress::Travel,
 };
 
+/// What a client is told whose WebSocket has no key, or a bad one.
+const BAD_KEY: &str = "Sec-WebSocket-Key is missing, repeated or malformed";
+
 /// Serves one request.
 pub(crate) async fn run(client: &mut Client, mut request: Request, pool: &Rc<PoolState>) -> After {
     let early = std::mem::take(&mut client.carry);
@@ -39,6 +43,14 @@ pub(crate) async fn run(client: &mut Client, mut request: Request, pool: &Rc<Poo
     let received = Cell::new(0);
     let (keep_alive, http10) = (request.keep_alive, request.http10);
     let content = std::mem::replace(&mut request.content, Content::Done);
+    let asked = if request.upgrade && content.is_done() { Asked::WebSocket } else { Asked::Request };
+    let (content, accept) = match asked {
+        Asked::Request => (content, None),
+        Asked::WebSocket => match websocket::accept_of(&request.bytes) {
+            Some(accept) => (Content::UntilClose, Some(accept)),
+            None => return exchange::own(client, &request, 400, BAD_KEY).await,
+        },
+    };
     let has_content = !content.is_done();
     let mut up = SocketSource::new(&client.socket, content, limit, &received).after(early);
     let down = Down {
@@ -48,20 +60,17 @@ pub(crate) async fn run(client: &mut Client, mut request: Request, pool: &Rc<Poo
         http10,
         // What is known before the answer of how the connection goes on.
         onward: None,
+        accept,
     };
-    let mut exchange = Exchange {
-        client,
-        watch: &watch,
-        request,
-        up: has_content.then_some(&mut up),
-        down,
-        asked: Asked::Request,
-    };
+    let mut exchange =
+        Exchange { client, watch: &watch, request, up: has_content.then_some(&mut up), down, asked };
     let ended = forward::over_http2(&mut exchange, pool).await;
     exchange.request.received += received.get();
     let Exchange { request, down, .. } = exchange;
     let onward = down.onward;
-    let all_read = up.is_finished();
+    let refused = asked == Asked::WebSocket && onward != Some(Onward::Upgrade);
+    // Of a WebSocket that did not come about nothing was read.
+    let all_read = up.is_finished() || refused;
     let surplus = up.into_surplus();
     client.carry = surplus;
     match ended {
@@ -91,6 +100,8 @@ struct Down<'a> {
     keep_alive: bool,
     http10: bool,
     onward: Option<Onward>,
+    /// The answer to the key of a WebSocket.
+    accept: Option<String>,
 }
 
 impl Down<'_> {
@@ -150,6 +161,14 @@ impl Answering for Down<'_> {
         let chunked = framing == Framing::Chunked && onward != Onward::Http10;
         self.sink.set_frames(if chunked { Frames::Chunks } else { Frames::Plain });
         self.sink.write(text)
+    }
+
+    fn open_tunnel(&mut self, text: &[u8]) -> Result<u16, Closed> {
+        self.onward = Some(Onward::Upgrade);
+        self.sink.set_frames(Frames::Tunnel);
+        let mut out = Vec::new();
+        websocket::write_switching(text, self.accept.as_deref().unwrap_or_default(), &mut out);
+        self.sink.write(&out).map(|()| 101)
     }
 
     fn has_begun(&self) -> bool {

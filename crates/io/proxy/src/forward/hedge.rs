@@ -8,6 +8,7 @@
 use std::{future::poll_fn, mem, pin::pin, rc::Rc, task::Poll, time::Duration};
 
 use evenkeel_balance::{Failure, Outcome, Tried};
+use evenkeel_http2::Asked;
 use evenkeel_units::Instant;
 
 use super::{
@@ -138,7 +139,7 @@ impl Hedged<'_> {
                 return None;
             }
         };
-        let mut told = send(&linked, self.request, self.scheme, true).await.ok()?;
+        let mut told = send(&linked, self.request, (self.scheme, Asked::Request), true).await.ok()?;
         self.request.tries.set(self.request.tries.get().saturating_add(1));
         let now: Instant = worker.clock.now();
         linked.asked = Some(now);

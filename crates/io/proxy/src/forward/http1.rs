@@ -7,7 +7,7 @@ use std::{cell::Cell, pin::Pin, task::Poll};
 
 use bytes::Bytes;
 use evenkeel_balance::{Failure, Tried};
-use evenkeel_http1::{Framing, Onward, Parsed, ResponseHead, parse_response, write_response};
+use evenkeel_http1::{Onward, Parsed, ResponseHead, parse_response, write_response};
 use evenkeel_http2::Asked;
 
 use crate::{
@@ -85,20 +85,23 @@ pub(super) async fn converse<U: Source, D: Answering>(
         let began = Box::pin(hedge::begin(client, request, (&mut *lease, &mut *server), by, after));
         unless_gone(down, began).await?;
     }
-    let progress = Progress::new((client, lease), watch, request, up.is_some() || !unwritten.is_empty());
+    let has_content = up.is_some() || !unwritten.is_empty();
+    let progress = Progress::new((client, lease), watch, request, (*asked, has_content));
     let Server { socket, reused, held, .. } = server;
     let reader = Reader { progress: &progress, socket, reused: *reused, request, asked: *asked };
     if progress.uploaded.get() {
         progress.expect_head();
         return reader.answer(held, down).await;
     }
-    watch.rest();
+    progress.begin_upload();
     let mut sink = SocketSink::new(socket, frames(request, *asked), unwritten);
     let upload = async {
-        match up {
-            Some(up) => flow::pump(up, &mut sink, || progress.patience_up()).await.map(drop),
-            None => flow::flush(&mut sink, progress.patience_up().sink).await,
+        let Some(up) = up else { return flow::flush(&mut sink, progress.patience_up().sink).await };
+        if *asked == Asked::WebSocket {
+            flow::flush(&mut sink, progress.patience_up().sink).await?;
+            progress.pass_gate().await;
         }
+        flow::pump(up, &mut sink, || progress.patience_up()).await.map(drop)
     };
     // Boxed, for most requests have no content and their tasks need no room for it.
     Box::pin(both(upload, reader.answer(held, down), &progress)).await.map(|served| {
@@ -247,13 +250,14 @@ impl Reader<'_> {
             (Asked::WebSocket, 101) if head.upgrade => {
                 let date = self.progress.client.worker.date();
                 websocket::write_accepted(self.request, (head, bytes), &date, out);
-                down.begin(200, Framing::UntilClose, out, Ending::More).map_err(gone)?;
+                let status = down.open_tunnel(out).map_err(gone)?;
+                self.progress.tunnel_stands();
                 if !rest.is_empty() {
                     down.push(Bytes::copy_from_slice(rest), Ending::More).map_err(gone)?;
                 }
                 let sent = rest.len() as u64;
                 let content = Content::UntilClose;
-                return Ok(Step::Begun { status: 200, content, keep: false, sent, filter: None });
+                return Ok(Step::Begun { status, content, keep: false, sent, filter: None });
             }
             // Success would say that the tunnel stands.
             (Asked::WebSocket, 101 | 200..300) | (Asked::Request, 101) => {

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use evenkeel_balance::{Failure, Tried};
 use evenkeel_http1::{Framing, Method, Parsed, ResponseHead, parse_response, write_response};
-use evenkeel_http2::Content as Says;
+use evenkeel_http2::{Asked, Content as Says};
 use h2::{Reason, RecvStream, SendStream, client::ResponseFuture};
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
         coded::Coded,
         flow::{self, Answering, Closed, Ending, Source, StreamSink, StreamSource},
         hedge::Hedged,
-        midway,
+        midway, websocket,
     },
     http1::{
         self,
@@ -48,13 +48,20 @@ pub(super) struct Told {
 pub(super) async fn send(
     linked: &Linked,
     request: &Request,
-    scheme: &'static str,
+    (scheme, asked): (&'static str, Asked),
     last: bool,
 ) -> Result<Told, Failed> {
-    let head = fields::request(&request.bytes, scheme).ok_or(Failed::Broken(Broken::Raced));
-    // What passed the rules of HTTP/1.1 and could still not be said in HTTP/2 is refused as malformed.
-    let head = head.map_err(|_| Failed::Unsayable)?;
     let mut requests = linked.requests();
+    let head = match asked {
+        Asked::Request => fields::request(&request.bytes, scheme),
+        // The server's SETTINGS have come, else the connection would not be open.
+        Asked::WebSocket if !requests.is_extended_connect_protocol_enabled() => {
+            return Err(Failed::NoWebSockets);
+        }
+        Asked::WebSocket => fields::websocket(&request.bytes, scheme),
+    };
+    // What passed the rules of HTTP/1.1 and could still not be said in HTTP/2 is refused as malformed.
+    let head = head.ok_or(Failed::Unsayable)?;
     let ready = std::future::poll_fn(|context| requests.poll_ready(context));
     let sent = match ready.await {
         Ok(()) => requests.send_request(head, last),
@@ -73,9 +80,9 @@ pub(super) async fn converse<U: Source, D: Answering>(
     (lease, linked): (&mut Lease, &mut Linked),
     (scheme, tried): (&'static str, &Tried),
 ) -> Result<Served, Failed> {
-    let Exchange { client, watch, request, up, down, .. } = exchange;
+    let Exchange { client, watch, request, up, down, asked, .. } = exchange;
     watch.rest();
-    let mut told = send(linked, request, scheme, up.is_none()).await?;
+    let mut told = send(linked, request, (scheme, *asked), up.is_none()).await?;
     let mut first = None;
     if up.is_none()
         && let Some(after) = http1::hedge::after(request, lease)
@@ -86,19 +93,23 @@ pub(super) async fn converse<U: Source, D: Answering>(
         // Boxed, for few requests are hedged.
         first = Box::pin(hedged.begin((lease, linked, &mut told), down, after)).await?;
     }
-    let progress = Progress::new((client, lease), watch, request, up.is_some());
+    let progress = Progress::new((client, lease), watch, request, (*asked, up.is_some()));
     let Told { response, stream } = told;
-    let reader = Reader { progress: &progress, request };
+    let reader = Reader { progress: &progress, request, asked: *asked };
     if progress.uploaded.get() {
         if first.is_none() {
             progress.expect_head();
         }
         return reader.answer((response, first), down, linked).await;
     }
+    progress.begin_upload();
     let mut sink = StreamSink::new(stream);
     let upload = async {
         match up {
-            Some(up) => flow::pump(up, &mut sink, || progress.patience_up()).await.map(drop),
+            Some(up) => {
+                progress.pass_gate().await;
+                flow::pump(up, &mut sink, || progress.patience_up()).await.map(drop)
+            }
             None => Ok(()),
         }
     };
@@ -139,6 +150,7 @@ pub(super) async fn next_head<D: Answering>(
 struct Reader<'a> {
     progress: &'a Progress<'a>,
     request: &'a Request,
+    asked: Asked,
 }
 
 /// What came of an answer's head.
@@ -185,6 +197,9 @@ impl Reader<'_> {
             (_, false) => Says::Follows,
         };
         let (head, text) = self.judge(&parts, says)?;
+        if let (Asked::WebSocket, 200..300) = (self.asked, head.status) {
+            return self.tunnel(&head, &text, stream, down).await;
+        }
         if self.request.asks_again(head.status) {
             return Err(Failed::Broken(Broken::Unwanted(head.status)));
         }
@@ -217,6 +232,28 @@ impl Reader<'_> {
             flushed.map_err(|_| Failed::Broken(Broken::Unread))?;
         }
         Ok(Served { status: head.status, keep: false, sent, at })
+    }
+
+    /// Carries a WebSocket's bytes to the client.
+    async fn tunnel<D: Answering>(
+        &self,
+        head: &ResponseHead,
+        text: &[u8],
+        stream: RecvStream,
+        down: &mut D,
+    ) -> Result<Served, Failed> {
+        let worker = &self.progress.client.worker;
+        let (mut out, date) = (Vec::new(), worker.date());
+        websocket::write_accepted(self.request, (head, text), &date, &mut out);
+        let status = down.open_tunnel(&out).map_err(|Closed| Failed::Broken(Broken::Unread))?;
+        let at = worker.clock.now();
+        self.progress.head_has_come();
+        self.progress.tunnel_stands();
+        let mut source = StreamSource::new(stream, u64::MAX);
+        let patience = || self.progress.patience_down();
+        let moved = flow::pump(&mut source, down, patience).await;
+        let sent = moved.map_err(|stopped| Failed::Broken(midway(stopped)))?;
+        Ok(Served { status, keep: false, sent: sent + out.len() as u64, at })
     }
 
     /// The head as text, by the rules of HTTP/1.1.

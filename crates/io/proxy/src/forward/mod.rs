@@ -14,7 +14,15 @@ mod http2;
 pub(crate) mod socket;
 pub(crate) mod websocket;
 
-use std::{borrow::Cow, cell::Cell, future::Future, pin::pin, rc::Rc, task::Poll, time::Duration};
+use std::{
+    borrow::Cow,
+    cell::Cell,
+    future::Future,
+    pin::pin,
+    rc::Rc,
+    task::{Poll, Waker},
+    time::Duration,
+};
 
 use evenkeel_balance::{Failure, Outcome};
 use evenkeel_config::balancer::Protocol;
@@ -97,6 +105,8 @@ enum Failed {
     Refused,
     /// The request cannot be said in HTTP/2.
     Unsayable,
+    /// The server takes no WebSockets over HTTP/2 (RFC 8441 §3).
+    NoWebSockets,
 }
 
 impl Failed {
@@ -107,6 +117,7 @@ impl Failed {
             Self::Unprocessed => (None, Some("not_processed")),
             Self::Refused => (None, Some("refused_stream")),
             Self::Unsayable => (None, Some("not_sayable")),
+            Self::NoWebSockets => (None, Some("no_websockets")),
         }
     }
 }
@@ -120,6 +131,9 @@ impl From<Broken> for Failed {
 /// Connections that may close under one request without its having been looked at, before the server has failed: one
 /// that restarts closes each of its connections once.
 const MOST_UNPROCESSED: u8 = 3;
+
+/// What a client is told when no server takes its WebSocket.
+const NO_WEBSOCKETS: &str = "the server takes no WebSockets over HTTP/2";
 
 /// What a request's route answers without a server, if anything.
 async fn settle(request: &mut Request) -> Option<Fixed> {
@@ -241,11 +255,12 @@ pub(crate) async fn over_http2<U: Source, D: Answering>(
 ) -> Ended {
     let closed = Broken::Server(Failure::Closed);
     let mut tries = Tries::NONE;
-    let mut unprocessed = 0;
+    let (mut unprocessed, mut unable) = (0, false);
     loop {
         let way = Shared(&exchange.client.worker);
         let (mut lease, mut linked) = match take(exchange, pool, &mut tries, &way).await {
             Ok(found) => found,
+            Err(_) if unable => return Ended::Refused(501, Cow::Borrowed(NO_WEBSOCKETS)),
             Err(unserved) => return unserve(exchange, (pool, &tries), unserved),
         };
         let timed = lease.times() == Times::Matter && exchange.up.is_none();
@@ -275,6 +290,13 @@ pub(crate) async fn over_http2<U: Source, D: Answering>(
             Failed::Unsayable => {
                 lease.end(exchange.client.worker.clock.now(), Outcome::ClientGone, None);
                 return Ended::Refused(400, Cow::Borrowed("the request cannot be said in HTTP/2"));
+            }
+            Failed::NoWebSockets => {
+                // That is no failure, and another server may take them.
+                unable = true;
+                tries.tried.add(lease.server);
+                lease.end(exchange.client.worker.clock.now(), Outcome::ClientGone, None);
+                continue;
             }
         };
         if let Some(ended) = try_again(exchange, (pool, &mut tries), lease, again) {
@@ -371,6 +393,18 @@ struct Progress<'a> {
     uploaded: Cell<bool>,
     /// Whether the head of the answer has come.
     head_came: Cell<bool>,
+    gate: Cell<Gate>,
+    /// Who waits for the gate to open.
+    at_gate: Cell<Option<Waker>>,
+}
+
+/// Whether content may go to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gate {
+    /// It may.
+    Open,
+    /// Not before the server has switched to a WebSocket: one that does not switch would take it for the next request (I9).
+    Shut,
 }
 
 impl<'a> Progress<'a> {
@@ -378,7 +412,7 @@ impl<'a> Progress<'a> {
         (client, lease): (&'a Client, &'a Lease),
         answer: &'a Rc<Watch>,
         request: &Request,
-        has_content: bool,
+        (asked, has_content): (Asked, bool),
     ) -> Self {
         let content = has_content.then(|| client.worker.sweep.watch());
         let server_head = request.server_head(&client.listening.settings().deadlines);
@@ -390,6 +424,37 @@ impl<'a> Progress<'a> {
             server_head,
             uploaded: Cell::new(!has_content),
             head_came: Cell::new(false),
+            gate: Cell::new(if asked == Asked::WebSocket { Gate::Shut } else { Gate::Open }),
+            at_gate: Cell::new(None),
+        }
+    }
+
+    /// Content is about to go to the server, and the answer is waited for meanwhile.
+    fn begin_upload(&self) {
+        match self.gate.get() {
+            // The wait for the answer begins when all has gone.
+            Gate::Open => self.answer.rest(),
+            Gate::Shut => self.expect_head(),
+        }
+    }
+
+    /// Waits until content may go to the server.
+    async fn pass_gate(&self) {
+        std::future::poll_fn(|context| match self.gate.get() {
+            Gate::Open => Poll::Ready(()),
+            Gate::Shut => {
+                self.at_gate.set(Some(context.waker().clone()));
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// The server has switched to a WebSocket.
+    fn tunnel_stands(&self) {
+        self.gate.set(Gate::Open);
+        if let Some(waiting) = self.at_gate.take() {
+            waiting.wake();
         }
     }
 

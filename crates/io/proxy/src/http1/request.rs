@@ -252,13 +252,13 @@ pub(crate) fn take(client: &mut Client, read: bool) -> Result<Taken, ClientFault
     })
 }
 
-/// Whether the first line has words but no version: whoever sent it would not read an answer of HTTP/1.1
-/// (RFC 9113 §3.4 calls it an invalid preface).
+/// Whether the first line has three words of letters, of which none is a target or a version: whoever sent it would not read
+/// an answer of HTTP/1.1 (RFC 9113 §3.4 calls it an invalid preface).
 fn is_other_protocol(bytes: &[u8]) -> bool {
     let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let mut words = line.trim_ascii().split(|&byte| byte == b' ');
-    words.nth(2).is_some_and(|last| !last.is_empty() && last.iter().all(u8::is_ascii_alphabetic))
-        && words.next().is_none()
+    let are_letters = |word: &[u8]| !word.is_empty() && word.iter().all(u8::is_ascii_alphabetic);
+    words.by_ref().take(3).filter(|word| are_letters(word)).count() == 3 && words.next().is_none()
 }
 
 /// Looks for the preface of HTTP/2 where the client may begin with it.

@@ -51,6 +51,15 @@ pub(crate) fn request(text: &[u8], scheme: &'static str) -> Option<Request<()>> 
     Some(request)
 }
 
+/// The head of a request for a WebSocket out of its text (RFC 8441 §5), without what HTTP/2 does without.
+pub(crate) fn websocket(text: &[u8], scheme: &'static str) -> Option<Request<()>> {
+    let mut request = request(text, scheme)?;
+    request.headers_mut().remove(http::header::SEC_WEBSOCKET_KEY);
+    *request.method_mut() = Method::CONNECT;
+    request.extensions_mut().insert(Protocol::from_static("websocket"));
+    Some(request)
+}
+
 /// Trailer fields out of their text, which was filtered; `None` when there are none.
 pub(crate) fn trailers(section: &[u8]) -> Option<HeaderMap> {
     if section.is_empty() {

@@ -259,6 +259,10 @@ impl Answering for Down<'_> {
         Ok(())
     }
 
+    fn open_tunnel(&mut self, text: &[u8]) -> Result<u16, Closed> {
+        self.begin(200, Framing::UntilClose, text, Ending::More).map(|()| 200)
+    }
+
     fn has_begun(&self) -> bool {
         self.stream.is_some()
     }

@@ -1,7 +1,7 @@
 """gRPC through a proxy, by grpcio: every kind of call, statuses, deadlines, cancellation.
 
 Owns: the server behind the proxy and the client in front of it, in one process, so that one can tell what the other saw.
-Leaves to grpc.sh: the proxy. Usage: grpc.py SERVER_PORT PROXY_PORT. Prints a line for each check and the count; exits 1
+Leaves to grpc.sh: the proxy. Usage: calls.py SERVER_PORT PROXY_PORT. Prints a line for each check and the count; exits 1
 when one failed.
 """
 
