@@ -262,9 +262,10 @@ impl<'h, 'b> Reading<'h, 'b> {
         Ok(())
     }
 
-    /// Neither length nor coding may be sent with these answers (RFC 9112 §6.1, RFC 9110 §8.6).
+    /// Neither length nor coding may be sent with the first of these answers (RFC 9112 §6.1, RFC 9110 §8.6); 205 gets a length
+    /// of 0.
     fn cut_if_bare(&mut self, index: usize) {
-        if matches!(self.sender, Sender::Server { status: 100..200 | 204 }) {
+        if matches!(self.sender, Sender::Server { status: 100..200 | 204 | 205 }) {
             self.cut(index);
         }
     }

@@ -84,11 +84,12 @@ fn head(
     let version = if version == 0 { Version::Http10 } else { Version::Http11 };
     let framing = framing(version, &facts, status, method)?;
     let persistent = !facts.close && (version == Version::Http11 || facts.keep_alive);
+    let (framing, left) = content_of(status, framing);
     Ok(ResponseHead {
         length: bytes.len(),
         status,
         version,
-        keep_alive: persistent && framing != Framing::UntilClose,
+        keep_alive: persistent && left == Left::Nothing && framing != Framing::UntilClose,
         framing,
         trailers: if facts.names_fields { Trailers::Dropped } else { Trailers::OfAnswer },
         upgrade: facts.upgrade,
@@ -98,6 +99,23 @@ fn head(
         lines: facts.lines,
         cuts: facts.cuts,
     })
+}
+
+/// What an answer may leave on its connection that is not passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    Content,
+}
+
+/// 205 says that there is no content (RFC 9110 §15.3.6). Some clients believe it whatever the framing says, and would take
+/// content for the next answer (I9), so none is passed on.
+fn content_of(status: u16, framing: Framing) -> (Framing, Left) {
+    match (status, framing) {
+        (205, Framing::None | Framing::Length(0)) => (Framing::None, Left::Nothing),
+        (205, Framing::Length(_) | Framing::Chunked | Framing::UntilClose) => (Framing::None, Left::Content),
+        (_, framing) => (framing, Left::Nothing),
+    }
 }
 
 /// RFC 9112 §6.3, rules 1 to 8, where what is ambiguous is refused.

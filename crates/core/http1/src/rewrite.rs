@@ -251,6 +251,10 @@ fn end_response(head: &ResponseHead, onward: Onward, date: &[u8], out: &mut Vec<
     if !head.date {
         field(b"Date: ", date, out);
     }
+    if head.status == 205 {
+        // Without a length its end would be that of the connection.
+        out.extend_from_slice(b"Content-Length: 0\r\n");
+    }
     out.extend_from_slice(match onward {
         Onward::Stay if head.upgrade_wanted => b"Connection: upgrade\r\n\r\n",
         Onward::Stay => b"\r\n",

@@ -76,6 +76,14 @@ impl Frame {
         self.flags & 0x1 != 0
     }
 
+    /// Bytes of its payload that are no padding, at least (DATA): how much padding there is stands in the payload.
+    #[must_use]
+    pub const fn least_content(self) -> u32 {
+        /// The length of the padding, and the longest one (RFC 9113 §6.1).
+        const PADDING: u32 = 1 + 255;
+        if self.flags & 0x8 != 0 { self.length.saturating_sub(PADDING) } else { self.length }
+    }
+
     /// Whether it answers another (SETTINGS and PING).
     #[must_use]
     pub const fn is_ack(self) -> bool {

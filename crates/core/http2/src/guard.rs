@@ -45,8 +45,8 @@ pub const WINDOW_UPDATES: Allowance = Allowance { burst: 1000, per_second: 100 }
 /// DATA without content that does not end the stream (CVE-2019-9518): no client has a use for it.
 pub const EMPTY_DATA: Allowance = Allowance { burst: 16, per_second: 1 };
 
-/// DATA of less than [`SLIVER_BYTES`] that does not end the stream: content in the smallest pieces costs a system call
-/// towards the server each (CVE-2019-9511).
+/// DATA that does not end the stream and may have less than [`SLIVER_BYTES`] of content, the rest being padding: content in
+/// the smallest pieces costs a system call towards the server each (CVE-2019-9511), padding alone as much as an empty frame.
 pub const SLIVERS: Allowance = Allowance { burst: 1000, per_second: 100 };
 
 /// A message of gRPC has at least 5 bytes, a WebSocket frame of a client 6.
@@ -238,7 +238,7 @@ impl Guard {
         let (bucket, allowance, flood) = match frame.kind {
             FrameKind::Headers | FrameKind::PushPromise => return self.begin_block(frame),
             FrameKind::Continuation => return self.go_on(frame),
-            FrameKind::Data if frame.ends_stream() || frame.length >= SLIVER_BYTES => return None,
+            FrameKind::Data if frame.ends_stream() || frame.least_content() >= SLIVER_BYTES => return None,
             FrameKind::Data if frame.length == 0 => (&mut self.empty_data, EMPTY_DATA, Flood::EmptyData),
             FrameKind::Data => (&mut self.slivers, SLIVERS, Flood::Slivers),
             FrameKind::Priority => (&mut self.priorities, PRIORITIES, Flood::Priorities),

@@ -52,6 +52,9 @@ fn floods() -> Vec<(Vec<u8>, Allowance, Flood)> {
         (frame(8, 0, 4), WINDOW_UPDATES, Flood::WindowUpdates),
         (frame(0, 0, 0), EMPTY_DATA, Flood::EmptyData),
         (frame(0, 0, 1), SLIVERS, Flood::Slivers),
+        // Nothing but padding, maybe.
+        (frame(0, 8, 5), SLIVERS, Flood::Slivers),
+        (frame(0, 8, 256), SLIVERS, Flood::Slivers),
         (frame(7, 0, 8), UNKNOWN, Flood::Unknown),
         (frame(99, 0, 3), UNKNOWN, Flood::Unknown),
     ]
@@ -83,7 +86,7 @@ fn a_client_that_keeps_below_the_rate_is_never_a_flood() {
 fn what_ends_a_stream_or_has_content_is_no_flood() {
     let mut guard = guard();
     for _ in 0..100_000 {
-        for bytes in [frame(1, 5, 20), frame(0, 1, 0), frame(0, 0, 5), frame(0, 1, 1)] {
+        for bytes in [frame(1, 5, 20), frame(0, 1, 0), frame(0, 0, 5), frame(0, 8, 300), frame(0, 1, 1)] {
             assert_eq!(guard.scan(&bytes, Instant::START), Verdict::Pass);
         }
     }

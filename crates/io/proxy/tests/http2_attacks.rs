@@ -18,8 +18,18 @@ fn plane() -> Plane {
 }
 
 /// Sends `attack` over and over until the other side ends the connection; its error.
-fn attack(plane: &Plane, rounds: u32, mut attack: impl FnMut(u32) -> Vec<u8>) -> Option<u32> {
-    let mut raw = Raw::connect(plane.address(), &[]);
+fn attack(plane: &Plane, rounds: u32, attack: impl FnMut(u32) -> Vec<u8>) -> Option<u32> {
+    attack_with(plane, &[], rounds, attack)
+}
+
+/// The same of a client with these SETTINGS.
+fn attack_with(
+    plane: &Plane,
+    settings: &[u8],
+    rounds: u32,
+    mut attack: impl FnMut(u32) -> Vec<u8>,
+) -> Option<u32> {
+    let mut raw = Raw::connect(plane.address(), settings);
     for round in 0..rounds {
         if !raw.send(&attack(round)) {
             break;
@@ -33,7 +43,7 @@ fn floods_of_frames_end_with_the_advice_to_calm_down() {
     let plane = plane();
     let open = frame(HEADERS, 4, 1, &get("/", &[]));
     type Attack = Box<dyn Fn(u32) -> Vec<u8>>;
-    let attacks: [(&str, Attack); 9] = [
+    let attacks: [(&str, Attack); 12] = [
         (
             "rapid reset",
             Box::new(|round| {
@@ -62,6 +72,21 @@ fn floods_of_frames_end_with_the_advice_to_calm_down() {
             }),
         ),
         (
+            "data that is all padding",
+            Box::new({
+                let open = open.clone();
+                move |round| if round == 0 { open.clone() } else { frame(DATA, 8, 1, &[4, 0, 0, 0, 0]) }
+            }),
+        ),
+        ("priority updates", Box::new(|_| frame(PRIORITY_UPDATE, 0, 0, b"\0\0\0\x01u=1"))),
+        (
+            "empty continuation",
+            Box::new(|round| match round {
+                0 => frame(HEADERS, 1, 1, &get("/", &[])),
+                _ => frame(CONTINUATION, 0, 1, &[]),
+            }),
+        ),
+        (
             "continuation",
             Box::new(|round| match round {
                 0 => frame(HEADERS, 1, 1, &get("/", &[])),
@@ -84,6 +109,80 @@ fn streams_that_break_rules_end_the_connection_before_they_are_many() {
         let error = attack(&plane, 5000, |round| frame(HEADERS, 5, 2 * round + 1, &get("/", &[bad])));
         assert_eq!(error, Some(ENHANCE_YOUR_CALM), "{bad:?}");
     }
+    type Break = Box<dyn Fn(u32) -> Vec<u8>>;
+    let upload = |stream| {
+        let post =
+            [(":method", &b"POST"[..]), (":scheme", b"http"), (":authority", b"site"), (":path", b"/")];
+        frame(HEADERS, 4, stream, &block(&post))
+    };
+    let breaks: [(&str, Break); 5] = [
+        ("a window that grows by nothing", Box::new(|stream| frame(WINDOW_UPDATE, 0, stream, &[0; 4]))),
+        (
+            "a window that grows too large",
+            Box::new(|stream| frame(WINDOW_UPDATE, 0, stream, &[0x7f, 0xff, 0xff, 0xff])),
+        ),
+        (
+            "a stream that depends on itself",
+            Box::new(|stream| {
+                frame(PRIORITY, 0, stream, &{
+                    let mut payload = stream.to_be_bytes().to_vec();
+                    payload.push(1);
+                    payload
+                })
+            }),
+        ),
+        ("trailers that end nothing", Box::new(|stream| frame(HEADERS, 4, stream, &block(&[("x", b"y")])))),
+        ("trailers without a field that end nothing", Box::new(|stream| frame(HEADERS, 4, stream, &[]))),
+    ];
+    for (name, make) in breaks {
+        let error = attack(&plane, 5000, |round| {
+            let stream = 2 * round + 1;
+            [upload(stream), make(stream)].concat()
+        });
+        // Where the rule is one of the connection it ends at once.
+        assert!(matches!(error, Some(PROTOCOL_ERROR | ENHANCE_YOUR_CALM)), "{name}: {error:?}");
+        assert_eq!(plane.client().get("/").status, 200, "the data plane goes on after {name}");
+    }
+}
+
+#[test]
+fn heads_that_are_empty_or_unpack_to_much_are_refused_and_soon_ended() {
+    let plane = plane();
+    let error = attack(&plane, 5000, |round| frame(HEADERS, 5, 2 * round + 1, &[]));
+    assert_eq!(error, Some(ENHANCE_YOUR_CALM), "heads without a field");
+    // A field of 3,900 bytes is put into the table, and then named over and over, a byte each: 62 is its place
+    // (RFC 7541 §2.3.3). A block of 16 KiB unpacks to 60 MiB.
+    let mut bomb = vec![0x40, 1, b'x', 0x7f];
+    let mut rest = 3900 - 127;
+    while rest >= 128 {
+        bomb.push(u8::try_from(rest % 128).unwrap() | 128);
+        rest /= 128;
+    }
+    bomb.push(u8::try_from(rest).unwrap());
+    bomb.resize(bomb.len() + 3900, b'y');
+    let plant = [get("/", &[]), bomb].concat();
+    let burst = [get("/", &[]), vec![0x80 | 62; 16_000]].concat();
+    let before = resident_bytes();
+    for _ in 0..50 {
+        let mut raw = Raw::connect(plane.address(), &[]);
+        raw.send(&frame(HEADERS, 5, 1, &plant));
+        assert!(raw.wait_for(HEADERS, 1).is_some(), "the field alone is within what a head may have");
+        raw.send(&frame(HEADERS, 5, 3, &burst));
+        let told = std::iter::from_fn(|| raw.next()).find(|frame| {
+            frame.kind == GOAWAY || frame.stream == 3 && matches!(frame.kind, HEADERS | RST_STREAM)
+        });
+        // 431 is in no static table, 200 is its entry 8.
+        assert!(told.is_none_or(|frame| frame.kind != HEADERS || frame.payload[0] != 0x88));
+    }
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < 64 << 20, "50 heads of 60 MiB took {grown} bytes of memory");
+    assert_eq!(plane.client().get("/").status, 200);
+}
+
+/// Memory that this process has.
+fn resident_bytes() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    text.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
 
 #[test]
@@ -249,6 +348,58 @@ fn a_client_whose_window_is_shut_gets_no_content_and_is_given_up() {
     assert!(raw.wait_for(HEADERS, 1).is_some());
     let reset = std::iter::from_fn(|| raw.next()).find(|frame| frame.stream == 1).unwrap();
     assert_eq!((reset.kind, reset.error()), (RST_STREAM, 2), "INTERNAL_ERROR, and no content before it");
+}
+
+#[test]
+fn answers_that_nobody_takes_hold_no_place_of_their_server_for_long() {
+    let server =
+        answering(|head, _| if head.starts_with("GET /small") { ok(b"x") } else { ok(&[7; 300_000]) });
+    let limits = "[pool.limits]\nconnections_per_server = 4\n";
+    let deadlines = "[deadlines]\nclient_write_idle = \"1s\"\n";
+    let plane = Plane::start(&support::config("http", &[server], limits, deadlines), 1);
+    let active = || {
+        let (_, metrics) = plane.admin("/metrics");
+        let active = metrics.lines().filter(|line| line.starts_with("evenkeel_server_active{"));
+        active.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum::<usize>()
+    };
+    // As many streams ask as the server has places, and their windows stay shut.
+    let mut raw = Raw::connect(plane.address(), &[0, 4, 0, 0, 0, 0]);
+    for stream in 0..4 {
+        raw.send(&frame(HEADERS, 5, 2 * stream + 1, &get("/", &[])));
+    }
+    support::eventually("the places are taken", || (active() == 4).then_some(()));
+    // Somebody else waits for a place in the queue, and gets one when the streams are given up.
+    assert_eq!(plane.client().get("/small").body, b"x");
+    support::eventually("nothing is under way any more", || (active() == 0).then_some(()));
+}
+
+#[test]
+fn a_window_that_opens_byte_by_byte_ends_in_calm_and_holds_little() {
+    let plane = Plane::http(&[answering(|_, _| ok(&[7; 300_000]))], "", "");
+    let error = attack_with(&plane, &[0, 4, 0, 0, 0, 0], 5000, |round| match round {
+        0 => frame(HEADERS, 5, 1, &get("/", &[])),
+        _ => frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]),
+    });
+    assert_eq!(error, Some(ENHANCE_YOUR_CALM));
+}
+
+#[test]
+fn a_window_of_the_connection_that_grows_by_nothing_or_too_large_ends_it() {
+    let plane = plane();
+    for (growth, error) in [([0; 4], PROTOCOL_ERROR), ([0x7f, 0xff, 0xff, 0xff], FLOW_CONTROL_ERROR)] {
+        assert_eq!(attack(&plane, 1, |_| frame(WINDOW_UPDATE, 0, 0, &growth)), Some(error), "{growth:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_waits_in_a_shut_window_goes_with_its_connection() {
+    let plane =
+        Plane::http(&[answering(|_, _| ok(b"small"))], "", "[deadlines]\nkeep_alive_idle = \"300ms\"\n");
+    // So small that it was taken from the server whole; it waits for the client alone.
+    let mut raw = Raw::connect(plane.address(), &[0, 4, 0, 0, 0, 0]);
+    raw.send(&frame(HEADERS, 5, 1, &get("/", &[])));
+    assert!(raw.wait_for(HEADERS, 1).is_some());
+    assert_eq!(raw.goodbye(), Some(0));
 }
 
 #[test]

@@ -63,7 +63,7 @@ pub enum TlsVersion {
 pub enum UnknownName {
     /// The first certificate.
     Default,
-    /// No connection (alert `unrecognized_name`, RFC 6066 §3).
+    /// No connection: the alert `unrecognized_name` ends it (RFC 6066 §3).
     Refuse,
 }
 

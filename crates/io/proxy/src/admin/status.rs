@@ -17,6 +17,7 @@ use crate::{
     plan::{Plan, PlannedListener},
     pool::{UnservedTally, discovery::Discovered, ports::Towards},
     shared::{PoolShared, ServerShared},
+    tls::report::{self, CertificateStatus},
 };
 
 /// What runs.
@@ -50,6 +51,9 @@ struct Listener {
     connections_total: u64,
     responses: u64,
     responses_5xx: u64,
+    /// What it shows to clients; only where it speaks TLS.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    certificates: Vec<CertificateStatus>,
 }
 
 #[derive(Serialize)]
@@ -178,6 +182,7 @@ fn listener(planned: &PlannedListener, pools: &[Arc<PoolShared>]) -> Listener {
         connections_total: shared.sum(|tally| &tally.accepted),
         responses: (0..5).map(|class| shared.sum(|tally| &tally.answers[class])).sum(),
         responses_5xx: shared.sum(|tally| &tally.answers[4]),
+        certificates: planned.tls.as_deref().map(report::certificates).unwrap_or_default(),
     }
 }
 

@@ -170,6 +170,6 @@ const fn outcome(failed: Failed) -> Outcome {
         },
         Failed::Refused => Outcome::Failed(Failure::Closed),
         // It did not look at the request.
-        Failed::Unprocessed | Failed::Unsayable => Outcome::Overtaken,
+        Failed::Unprocessed | Failed::Unsayable | Failed::NoWebSockets => Outcome::Overtaken,
     }
 }

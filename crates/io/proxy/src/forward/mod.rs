@@ -294,9 +294,13 @@ pub(crate) async fn over_http2<U: Source, D: Answering>(
             Failed::NoWebSockets => {
                 // That is no failure, and another server may take them.
                 unable = true;
+                let now = exchange.client.worker.clock.now();
                 tries.tried.add(lease.server);
-                lease.end(exchange.client.worker.clock.now(), Outcome::ClientGone, None);
-                continue;
+                lease.end(now, Outcome::ClientGone, None);
+                match pool.may_retry(now, &tries.tried) {
+                    Ok(()) => continue,
+                    Err(_) => return Ended::Refused(501, Cow::Borrowed(NO_WEBSOCKETS)),
+                }
             }
         };
         if let Some(ended) = try_again(exchange, (pool, &mut tries), lease, again) {

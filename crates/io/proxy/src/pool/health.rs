@@ -25,9 +25,10 @@ use crate::{
     clock::Clock,
     net::wire,
     plan::Plan,
-    pool::{connect_failure, datagram, ports::Towards},
+    pool::{connect_failure, datagram, links::NOT_CHOSEN, ports::Towards},
     proxied::Announcement,
     shared::{LastCheck, PoolShared},
+    tls::front::HTTP2,
 };
 
 /// Longest head of an answer to a check: what Apache httpd allows a request's fields, and ample.
@@ -146,10 +147,15 @@ async fn probe((settings, way): (&HealthCheck, Way), pool: &PoolShared, position
         }
     }
     let Some(back) = &pool.servers[position].tls else {
-        return converse((&settings.probe, way.protocol), stream, address).await;
+        return converse((&settings.probe, way.protocol), (stream, "http"), address).await;
     };
     match back.connect(address, stream).await {
-        Ok(stream) => converse((&settings.probe, way.protocol), stream, address).await,
+        Ok(stream)
+            if way.protocol == Protocol::Http2 && stream.get_ref().1.alpn_protocol() != Some(HTTP2) =>
+        {
+            (Probed::Failed, format!("no TLS session: {NOT_CHOSEN}"))
+        }
+        Ok(stream) => converse((&settings.probe, way.protocol), (stream, "https"), address).await,
         Err(error) => (Probed::Failed, format!("no TLS session: {error}")),
     }
 }
@@ -175,7 +181,7 @@ async fn connect(ways: &[Arc<Towards>], address: SocketAddr) -> std::io::Result<
 /// Asks over a connection.
 async fn converse(
     (probe, protocol): (&Probe, Protocol),
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+    (stream, scheme): (impl AsyncRead + AsyncWrite + Unpin, &str),
     address: SocketAddr,
 ) -> (Probed, String) {
     let Probe::Http { path, least, most } = probe else {
@@ -183,7 +189,7 @@ async fn converse(
     };
     let asked = match protocol {
         Protocol::Http1 => ask(stream, path, &address.to_string()).await,
-        Protocol::Http2 => ask_http2(stream, path, &address.to_string()).await,
+        Protocol::Http2 => ask_http2((stream, scheme), path, &address.to_string()).await,
     };
     match asked {
         Ok(status) if (*least..=*most).contains(&status) => (Probed::Passed, format!("status {status}")),
@@ -194,13 +200,13 @@ async fn converse(
 
 /// The status that `GET path` is answered with in HTTP/2.
 async fn ask_http2(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+    (stream, scheme): (impl AsyncRead + AsyncWrite + Unpin, &str),
     path: &str,
     host: &str,
 ) -> Result<u16, String> {
     let failed = |error: h2::Error| format!("connection failed: {error}");
     let request = http::Request::builder()
-        .uri(format!("http://{host}{path}"))
+        .uri(format!("{scheme}://{host}{path}"))
         .header("user-agent", "evenkeel-health-check")
         .body(())
         .map_err(|error| format!("cannot be asked: {error}"))?;

@@ -30,7 +30,10 @@ use crate::{
         socket::Socket,
         sweep::{Phase, Watch},
     },
-    tls::front::HTTP2,
+    tls::{
+        front::HTTP2,
+        handshake::{Reason, Unshaken},
+    },
     worker::Worker,
 };
 
@@ -58,6 +61,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long the answer to a PING may take; servers answer it past everything else.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a server is said to have done that speaks TLS and knows nothing of HTTP/2.
+pub(super) const NOT_CHOSEN: &str = "the server did not choose HTTP/2 in the handshake (ALPN `h2`)";
 
 /// The connections of one worker to one server.
 #[derive(Default)]
@@ -232,6 +238,8 @@ impl PoolState {
         let chosen = socket.session().map(|session| session.common().alpn_protocol() == Some(HTTP2));
         if chosen == Some(false) {
             // A server that speaks TLS must choose HTTP/2 in the handshake (RFC 9113 §3.2).
+            let unshaken = Unshaken { reason: Reason::Protocol, words: NOT_CHOSEN.to_owned() };
+            self.shared.servers[server.position()].tls_failed(&self.shared.name, &unshaken);
             return Err(Outcome::Failed(Failure::Handshake));
         }
         let line = Line::new(socket, self.clock, Vec::new(), None);

@@ -23,6 +23,8 @@ use rustls::{
 };
 use x509_parser::{extensions::GeneralName, prelude::FromDer as _};
 
+use crate::tls::ocsp::{self, Staple};
+
 /// Largest file: the system's roots, some 150 certificates, have 220 KiB.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
@@ -75,6 +77,8 @@ pub(crate) struct Certificate {
     pub(crate) begins: i64,
     /// When it ends, in seconds since 1970.
     pub(crate) expires: i64,
+    /// What its OCSP response says, where it has one.
+    pub(crate) staple: Option<Staple>,
     /// Whether the data plane made it, so that nobody vouches for it.
     pub(crate) is_self_made: bool,
     /// The file, as the configuration names it.
@@ -155,8 +159,7 @@ pub(crate) fn certificate_at(
 ) -> Result<Certificate, FileError> {
     let (file, key_file) = (file.to_owned(), key_file.to_owned());
     let chain = chain(&file)?;
-    let (names, begins, expires) =
-        look_into(&chain[0]).map_err(|why| FileError::Certificate(file.clone(), why))?;
+    let found = look_into(&chain[0]).map_err(|why| FileError::Certificate(file.clone(), why))?;
     let key = PrivateKeyDer::from_pem_slice(&read(&key_file)?).map_err(|error| match error {
         pem::Error::NoItemsFound => FileError::NoKey(key_file.clone()),
         error => FileError::Pem(key_file.clone(), error.to_string()),
@@ -168,12 +171,31 @@ pub(crate) fn certificate_at(
         Error::InvalidCertificate(_) => FileError::Certificate(file.clone(), error.to_string()),
         error => FileError::Key(key_file.clone(), error.to_string()),
     })?;
-    key.ocsp = ocsp.map(ocsp_response).transpose()?;
-    Ok(Certificate { key: Arc::new(key), names, begins, expires, is_self_made: false, file: label })
+    let staple = ocsp.map(|ocsp| ocsp_response(ocsp, &found.serial)).transpose()?;
+    if let Some((bytes, staple)) = &staple {
+        key.ocsp = staple.state.is_shown().then(|| bytes.clone());
+    }
+    Ok(Certificate {
+        key: Arc::new(key),
+        names: found.names,
+        begins: found.begins,
+        expires: found.expires,
+        staple: staple.map(|(_, staple)| staple),
+        is_self_made: false,
+        file: label,
+    })
 }
 
-/// The names of a certificate, and when it begins and ends.
-fn look_into(certificate: &CertificateDer<'_>) -> Result<(Vec<String>, i64, i64), String> {
+/// What is read in a certificate.
+struct Found {
+    names: Vec<String>,
+    begins: i64,
+    expires: i64,
+    /// As DER has it.
+    serial: Vec<u8>,
+}
+
+fn look_into(certificate: &CertificateDer<'_>) -> Result<Found, String> {
     let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(certificate)
         .map_err(|error| error.to_string())?;
     let alternatives = parsed.subject_alternative_name().map_err(|error| error.to_string())?;
@@ -184,17 +206,29 @@ fn look_into(certificate: &CertificateDer<'_>) -> Result<(Vec<String>, i64, i64)
         _ => None,
     });
     let validity = parsed.validity();
-    Ok((names.collect(), validity.not_before.timestamp(), validity.not_after.timestamp()))
+    Ok(Found {
+        names: names.collect(),
+        begins: validity.not_before.timestamp(),
+        expires: validity.not_after.timestamp(),
+        serial: parsed.raw_serial().to_vec(),
+    })
 }
 
-/// Reads an OCSP response of which at least the status is that it succeeded (RFC 6960 §4.2.1).
-fn ocsp_response(path: &Path) -> Result<Vec<u8>, FileError> {
-    use x509_parser::asn1_rs::{Any, Enumerated};
+/// Reads an OCSP response, and what it says of the certificate with this serial number. One that is of no use is no error:
+/// the certificate is shown without it rather than not at all.
+fn ocsp_response(path: &Path, serial: &[u8]) -> Result<(Vec<u8>, Staple), FileError> {
     let bytes = read(path)?;
-    let successful = Any::from_der(&bytes).is_ok_and(|(rest, response)| {
-        rest.is_empty() && matches!(Enumerated::from_der(response.data), Ok((_, Enumerated(0))))
-    });
-    if successful { Ok(bytes) } else { Err(FileError::Ocsp(path.to_owned())) }
+    let staple = ocsp::read(&bytes, serial, now()).ok_or_else(|| FileError::Ocsp(path.to_owned()))?;
+    let file = path.display();
+    match staple.state {
+        ocsp::State::Good => {}
+        ocsp::State::Revoked => tracing::error!("`{file}`: the certificate was revoked; have another issued"),
+        ocsp::State::Unknown | ocsp::State::Expired | ocsp::State::OtherCertificate => {
+            let state = staple.state.as_str();
+            tracing::warn!("`{file}`: an OCSP response in state {state} is not shown; fetch it again");
+        }
+    }
+    Ok((bytes, staple))
 }
 
 /// Reads those who may sign.

@@ -143,6 +143,12 @@ impl Front {
         self.clients.is_some()
     }
 
+    /// Whether an OCSP response is shown that by `now`, in seconds since 1970, no longer holds.
+    pub(crate) fn has_ended_staple(&self, now: i64) -> bool {
+        let table = self.certificates.table();
+        table.certificates.iter().filter_map(|one| one.staple).any(|staple| staple.has_ended(now))
+    }
+
     /// The certificate that it gets for itself.
     pub(crate) const fn acme(&self) -> Option<&AcmeFront> {
         self.acme.as_ref()
@@ -256,7 +262,15 @@ fn issued(
     let setup = |error: rcgen::Error| FileError::Setup(error.to_string());
     let params = rcgen::CertificateParams::new(names.clone()).map_err(setup)?;
     let key = self_signed(&params).map_err(setup)?;
-    Ok(Certificate { key, names, begins: 0, expires: i64::MAX, is_self_made: true, file: label })
+    Ok(Certificate {
+        key,
+        names,
+        begins: 0,
+        expires: i64::MAX,
+        staple: None,
+        is_self_made: true,
+        file: label,
+    })
 }
 
 pub(crate) fn versions(minimum: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {

@@ -119,7 +119,7 @@ impl Reason {
                 Self::Closed
             }
             Error::AlertReceived(_) => Self::Refused,
-            Error::General(words) if words == NO_CERTIFICATE => Self::UnknownName,
+            error if is_unknown_name(error) => Self::UnknownName,
             Error::InappropriateMessage { .. }
             | Error::InappropriateHandshakeMessage { .. }
             | Error::InvalidMessage(_)
@@ -133,6 +133,11 @@ impl Reason {
 
 /// What rustls says when our resolver gives it no certificate.
 const NO_CERTIFICATE: &str = "no server certificate chain resolved";
+
+/// Whether a session ends because no certificate has the name that the client asked for.
+pub(crate) fn is_unknown_name(error: &Error) -> bool {
+    matches!(error, Error::General(words) if words == NO_CERTIFICATE)
+}
 
 impl Unshaken {
     fn of(error: &io::Error) -> Self {

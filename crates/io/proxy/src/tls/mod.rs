@@ -11,6 +11,7 @@ pub(crate) mod front;
 pub(crate) mod handshake;
 pub(crate) mod identity;
 pub(crate) mod names;
+pub(crate) mod ocsp;
 pub(crate) mod passing;
 pub(crate) mod report;
 pub(crate) mod session;

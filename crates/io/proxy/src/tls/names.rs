@@ -141,6 +141,7 @@ mod tests {
             names,
             begins: 0,
             expires: i64::MAX,
+            staple: None,
             is_self_made: false,
             file: file.to_owned(),
         }

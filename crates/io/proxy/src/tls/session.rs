@@ -18,7 +18,10 @@ use rustls::{
     unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus},
 };
 
-use crate::net::{scratch::SCRATCH_BYTES, socket::Read, wire::Wire};
+use crate::{
+    net::{scratch::SCRATCH_BYTES, socket::Read, wire::Wire},
+    tls::handshake,
+};
 
 /// Most plaintext in a record (RFC 8446 §5.1).
 const RECORD_BYTES: usize = 16 * 1024;
@@ -39,6 +42,10 @@ const BURST: usize = 4 * RECORD_BYTES;
 
 /// Room for what is encrypted at once, with a new key said before it (RFC 8446 §4.6.3: 27 bytes).
 const OUTPUT_BYTES: usize = BURST + 5 * RECORD_OVERHEAD;
+
+/// A record with the alert that the name which the client asked for is not one of ours: fatal, 112 (RFC 6066 §3,
+/// RFC 8446 §6.2).
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// The buffers of a thread for records; used only between two waits.
 struct Records {
@@ -247,7 +254,12 @@ impl Session {
 
     /// Tells the other side what is wrong with it, as far as there is room.
     fn fault(&mut self, wire: &Wire, error: rustls::Error) -> io::Error {
-        self.say();
+        if handshake::is_unknown_name(&error) {
+            // rustls would say access_denied, for it does not know why there is no certificate. Nothing is encrypted yet.
+            self.outgoing.extend_from_slice(&UNRECOGNIZED_NAME);
+        } else {
+            self.say();
+        }
         let _ = self.flush(wire);
         self.ours = Ours::Cut;
         io::Error::new(io::ErrorKind::InvalidData, error)

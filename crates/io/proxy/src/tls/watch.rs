@@ -47,7 +47,8 @@ impl Watched {
 
     fn look(&mut self, folder: &Path) {
         let now = self.seen.iter().map(|(path, _)| (path.clone(), files::look(path))).collect();
-        if now != self.seen {
+        // Read again, a response that has ended to hold is not shown any more.
+        if now != self.seen || self.front.has_ended_staple(files::now()) {
             self.seen = now;
             match self.front.renew(folder) {
                 Ok(()) => {

@@ -98,8 +98,23 @@ const PASSED: &[Passed] = &[
         "HTTP/1.1 304 x\r\nDate: d\r\nTransfer-Encoding: chunked\r\n\r\n",
     ),
     (
-        "9110 15.3.6 205 is framed like others",
+        "9110 15.3.6 205 without content",
         "HTTP/1.1 205 x\r\nDate: d\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 205 x\r\nDate: d\r\nContent-Length: 0\r\n\r\n",
+    ),
+    (
+        "9110 15.3.6 205 with content that it must not have, which some clients would take for the next answer",
+        "HTTP/1.1 205 x\r\nDate: d\r\nContent-Length: 5\r\n\r\nhello",
+        "HTTP/1.1 205 x\r\nDate: d\r\nContent-Length: 0\r\n\r\n",
+    ),
+    (
+        "9110 15.3.6 205 with content in chunks",
+        "HTTP/1.1 205 x\r\nDate: d\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "HTTP/1.1 205 x\r\nDate: d\r\nContent-Length: 0\r\n\r\n",
+    ),
+    (
+        "9110 15.3.6 205 that ends with its connection",
+        "HTTP/1.1 205 x\r\nDate: d\r\nConnection: close\r\n\r\n",
         "HTTP/1.1 205 x\r\nDate: d\r\nContent-Length: 0\r\n\r\n",
     ),
     (

@@ -158,6 +158,11 @@ fn each_name_is_shown_its_certificate_and_others_the_first_or_none() {
         }
         let refused = metric(&plane, "evenkeel_tls_handshake_failures_total", &["unknown_name"]);
         assert_eq!(refused > 0.0, unknown == "refuse");
+        for version in BOTH {
+            let config = client_config(&authority, None, version);
+            let error = try_connect(plane.address(), &config, "three.example").err().unwrap().to_string();
+            assert_eq!(error.contains("UnrecognisedName"), unknown == "refuse", "{version:?}: {error}");
+        }
     }
 }
 
@@ -347,6 +352,33 @@ fn a_box_that_starts_with_an_expired_certificate_serves_with_it() {
     let expiry = metric(&plane, "evenkeel_tls_certificate_expiry_timestamp_seconds", &["web", "site.pem"]);
     assert_eq!(expiry, 1_609_459_200.0, "1 January 2021");
     plane.reload().unwrap();
+}
+
+#[test]
+fn the_status_page_tells_of_each_certificate_whose_it_is_and_how_long_it_lasts() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let many: Vec<_> = (0..25).map(|at| format!("name-{at}.example")).collect();
+    let many = authority.issue(&many.iter().map(String::as_str).collect::<Vec<_>>());
+    let old = authority.issue_expired(&["old.example"]);
+    let tls = format!(
+        "{}[[listener.tls.more]]\n{}",
+        many.write(folder.path(), "many"),
+        old.write(folder.path(), "old")
+    );
+    let plane = Plane::start(&configuration("http", &tls, &[named("a")], ""), 1);
+    let (_, page) = plane.admin("/status");
+    let page: serde_json::Value = serde_json::from_str(&page).unwrap();
+    let [many, old] = page["listeners"][0]["certificates"].as_array().unwrap().as_slice() else {
+        panic!("{page}");
+    };
+    assert!(many["file"].as_str().unwrap().ends_with("many.pem"), "{many}");
+    assert_eq!((many["names"].as_array().unwrap().len(), &many["more_names"]), (20, &5.into()), "{many}");
+    assert!(many["seconds_left"].as_i64().unwrap() > 86_400 && many["ocsp"].is_null(), "{many}");
+    assert_eq!(old["names"], serde_json::json!(["old.example"]));
+    assert_eq!(old["not_after"], "2021-01-01T00:00:00Z");
+    assert!(old["seconds_left"].as_i64().unwrap() < 0, "{old}");
+    // A listener without TLS has none, and says nothing of them.
+    assert!(!Plane::http(&[named("a")], "", "").admin("/status").1.contains("certificates"));
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod acme;
 mod clients;
 mod fragments;
 mod http2;
+mod http2_servers;
 mod openssl;
 mod passing;
 mod servers;

@@ -68,39 +68,80 @@ fn the_newest_version_alone_is_spoken_where_the_configuration_says_so() {
     assert!(s_client(plane.address(), &["-tls1_2"]).contains("alert protocol version"));
 }
 
-#[test]
-fn a_response_from_a_file_is_stapled() {
-    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
-    let file = |name: &str| folder.path().join(name).display().to_string();
-    let lines = authority.issue(&["site"]).write(folder.path(), "site");
-    let ca = authority.write_with_key(folder.path());
-    let openssl = |arguments: &[&str]| {
+/// Where a certificate `site` and its OCSP responses are.
+struct Stapled {
+    folder: tempfile::TempDir,
+    ca: (String, String),
+}
+
+impl Stapled {
+    fn file(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn openssl(arguments: &[&str]) {
         let output = Command::new("openssl").args(arguments).output().expect("openssl is installed");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    };
-    openssl(&["ocsp", "-issuer", &ca.0, "-cert", &file("site.pem"), "-reqout", &file("request")]);
-    std::fs::write(folder.path().join("index.txt"), "").unwrap();
-    openssl(&[
-        "ocsp",
-        "-index",
-        &file("index.txt"),
-        "-rsigner",
-        &ca.0,
-        "-rkey",
-        &ca.1,
-        "-CA",
-        &ca.0,
-        "-reqin",
-        &file("request"),
-        "-respout",
-        &file("site.ocsp"),
-        "-ndays",
-        "7",
-    ]);
-    let lines = format!("{lines}ocsp = \"{}\"\n", file("site.ocsp"));
-    let plane = Plane::start(&configuration("http", &lines, &[named("a")], ""), 1);
-    for version in ["-tls1_2", "-tls1_3"] {
-        let printed = s_client(plane.address(), &["-status", version]);
-        assert!(printed.contains("OCSP Response Status: successful"), "{printed}");
     }
+
+    /// Has the authority answer for a certificate; the response is there at once, whole.
+    fn respond(&self, certificate: &str, index: &str, validity: &[&str]) {
+        let (request, new) = (self.file("request"), self.file("new.ocsp"));
+        let certificate = self.file(certificate);
+        Self::openssl(&["ocsp", "-issuer", &self.ca.0, "-cert", &certificate, "-reqout", &request]);
+        std::fs::write(self.folder.path().join("index.txt"), index).unwrap();
+        let index = self.file("index.txt");
+        let signer = ["-rsigner", &self.ca.0, "-rkey", &self.ca.1, "-CA", &self.ca.0];
+        let paths = ["-index", &index, "-reqin", &request, "-respout", &new];
+        Self::openssl(&[&["ocsp"], &signer[..], &paths[..], validity].concat());
+        std::fs::rename(new, self.folder.path().join("site.ocsp")).unwrap();
+    }
+}
+
+#[test]
+fn a_response_from_a_file_is_stapled_as_long_as_it_is_of_use_and_a_reload_takes_the_next_one() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let lines = authority.issue(&["site"]).write(folder.path(), "site");
+    authority.issue(&["other"]).write(folder.path(), "other");
+    let stapled = Stapled { ca: authority.write_with_key(folder.path()), folder };
+    stapled.respond("site.pem", "", &["-ndays", "7"]);
+    let lines = format!("{lines}ocsp = \"{}\"\n", stapled.file("site.ocsp"));
+    let plane = Plane::start(&configuration("http", &lines, &[named("a")], ""), 1);
+    let state = || {
+        let page: serde_json::Value = serde_json::from_str(&plane.admin("/status").1).unwrap();
+        page["listeners"][0]["certificates"][0]["ocsp"].clone()
+    };
+    let shown = |version: &str| s_client(plane.address(), &["-status", version]);
+    // The index of the authority is empty, so that it knows no certificate: such a response is of no use to anyone.
+    assert_eq!((&state()["state"], &state()["shown"]), (&"unknown".into(), &false.into()));
+    assert!(shown("-tls1_3").contains("no response sent"), "{}", shown("-tls1_3"));
+    let serial = serial_of(&stapled.file("site.pem"));
+    let good = format!("V\t491231235959Z\t\t{serial}\tunknown\t/CN=site\n");
+    stapled.respond("site.pem", &good, &["-ndays", "7"]);
+    plane.reload().unwrap();
+    assert_eq!((&state()["state"], &state()["shown"]), (&"good".into(), &true.into()));
+    let left = state()["seconds_left"].as_i64().unwrap();
+    assert!((6 * 86_400..=7 * 86_400).contains(&left), "{left}");
+    for version in ["-tls1_2", "-tls1_3"] {
+        let printed = shown(version);
+        assert!(printed.contains("OCSP Response Status: successful"), "{printed}");
+        assert!(printed.contains("Cert Status: good"), "{printed}");
+    }
+    let (_, metrics) = plane.admin("/metrics");
+    assert!(metrics.contains("evenkeel_tls_ocsp_expiry_timestamp_seconds{listener=\"web\""), "{metrics}");
+    stapled.respond("other.pem", "", &["-ndays", "7"]);
+    plane.reload().unwrap();
+    assert_eq!(state()["state"], "other_certificate");
+    assert!(shown("-tls1_3").contains("no response sent"));
+    let revoked = format!("R\t491231235959Z\t260101000000Z\t{serial}\tunknown\t/CN=site\n");
+    stapled.respond("site.pem", &revoked, &["-ndays", "7"]);
+    plane.reload().unwrap();
+    assert_eq!((&state()["state"], &state()["shown"]), (&"revoked".into(), &true.into()));
+}
+
+/// The serial number of a certificate in hexadecimal digits.
+fn serial_of(certificate: &str) -> String {
+    let output = Command::new("openssl").args(["x509", "-noout", "-serial", "-in", certificate]).output();
+    let printed = String::from_utf8(output.expect("openssl is installed").stdout).unwrap();
+    printed.trim().trim_start_matches("serial=").to_owned()
 }
