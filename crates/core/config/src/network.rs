@@ -2,7 +2,10 @@
 //!
 //! Invariant: bits behind the prefix are zero, so two networks that hold the same addresses are equal.
 
-use core::{fmt, net::IpAddr};
+use core::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 /// An IP network such as `10.0.0.0/8` or `2001:db8::/32`; one address is a network too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +16,12 @@ pub struct Network {
 }
 
 impl Network {
+    /// The box itself (RFC 1122 §3.2.1.3, RFC 4291 §2.5.3).
+    pub(crate) const LOOPBACK: [Self; 2] = [
+        Self { address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), prefix_bits: 8 },
+        Self { address: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix_bits: 128 },
+    ];
+
     pub(crate) const EXPECTED: &str =
         "a network such as `10.0.0.0/8` or `2001:db8::/32`, with zeros behind its prefix, or an address";
 

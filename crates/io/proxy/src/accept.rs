@@ -17,11 +17,11 @@ use rustix::{io::Errno, net::SocketFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
-    client::Client,
+    client::{self, Client},
     http1,
     listening::Listening,
     net::reactor::{Known, Place},
-    proxied, tcp, tls,
+    proxied, sources, tcp, tls,
     worker::Worker,
 };
 
@@ -135,8 +135,11 @@ fn start(worker: &Rc<Worker>, listening: &Rc<Listening>, stream: TcpStream, from
 }
 
 /// Begins what is spoken with a client.
-fn begin(client: Client) {
+fn begin(mut client: Client) {
     let settings = client.listening.settings();
+    if client.sit_down(settings.source_limit.as_deref()) == client::Place::None {
+        return sources::refuse(client, &settings);
+    }
     if let Some(front) = &settings.tls {
         return drop(tokio::task::spawn_local(tls::accept::serve(client, Arc::clone(front))));
     }

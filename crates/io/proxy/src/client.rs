@@ -6,6 +6,7 @@
 use std::{
     net::{IpAddr, SocketAddr, TcpStream},
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,6 +18,7 @@ use crate::{
     listening::Listening,
     net::{scratch::SCRATCH_BYTES, socket::Socket, sweep::Watch},
     pool::room::Room,
+    sources::{Seated, SourceLimit, Sources},
     tls,
     worker::Worker,
 };
@@ -28,6 +30,8 @@ pub(crate) struct Client {
     pub(crate) socket: Socket,
     pub(crate) watch: Rc<Watch>,
     from: SocketAddr,
+    /// Where it is counted among the connections of its source.
+    seat: Option<Arc<Sources>>,
     /// Who really connected, which is not who it stands for.
     speaker: IpAddr,
     /// The client's address without its port, for the server.
@@ -56,6 +60,7 @@ impl Client {
             socket: Socket::accepted(stream),
             watch,
             from,
+            seat: None,
             speaker: from.ip(),
             address,
             scheme,
@@ -91,6 +96,16 @@ impl Client {
     pub(crate) fn stands_for(&mut self, source: SocketAddr) {
         self.from = source;
         self.address = source.ip().to_canonical().to_string().into();
+    }
+
+    /// Takes a seat among the connections of its source, where those are limited; whether there was one.
+    pub(crate) fn sit_down(&mut self, limit: Option<&SourceLimit>) -> Place {
+        match limit.map_or(Seated::Uncounted, |limit| limit.seat(self.ip())) {
+            Seated::Counted(sources) => self.seat = Some(sources),
+            Seated::Uncounted => {}
+            Seated::No => return Place::None,
+        }
+        Place::Found
     }
 
     /// Most bytes of a request's head; always leaves room in the scratch buffer for what follows it.
@@ -155,8 +170,20 @@ impl Client {
     }
 }
 
+/// Whether there is room for a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// There was.
+    Found,
+    /// There is none.
+    None,
+}
+
 impl Drop for Client {
     fn drop(&mut self) {
+        if let Some(sources) = self.seat.take() {
+            sources.leave(self.ip());
+        }
         self.listening.closed();
     }
 }

@@ -25,6 +25,7 @@ mod proxied;
 mod proxy;
 mod route;
 mod shared;
+mod sources;
 mod tcp;
 mod tls;
 mod trace;

@@ -19,6 +19,7 @@ use crate::{
     pool::PoolState,
     route::{Routes, errors::ErrorPages},
     shared::{ListenerShared, ListenerTally},
+    sources::SourceLimit,
     tls::{front::Front, identity::CertificateFields, passing::Passing},
     trace::Tracer,
     worker::Worker,
@@ -37,6 +38,8 @@ pub(crate) struct Settings {
     /// Other pools, by the name that a TLS client asks for.
     pub(crate) passing: Option<Passing>,
     pub(crate) limits: Limits,
+    /// How many connections each source may have; `None` for any number.
+    pub(crate) source_limit: Option<Arc<SourceLimit>>,
     pub(crate) deadlines: Deadlines,
     pub(crate) udp: Option<Udp>,
     pub(crate) proxy_protocol: Option<Arc<ProxyProtocol>>,

@@ -28,6 +28,7 @@ use crate::{
     },
     route::plan::{PlannedRoutes, RouteError},
     shared::{ListenerShared, PoolShared, ServerShared},
+    sources::SourceLimit,
     tls::{
         back::Back,
         files::FileError,
@@ -157,6 +158,7 @@ pub(crate) struct PlannedListener {
     pub(crate) udp: Option<Udp>,
     pub(crate) proxy_protocol: Option<Arc<ProxyProtocol>>,
     pub(crate) forward: Arc<Forwarding>,
+    pub(crate) source_limit: Option<Arc<SourceLimit>>,
     /// Where the configuration wants it, maybe with port 0.
     bind: SocketAddr,
     /// One for each worker, when the listener is new.
@@ -292,7 +294,7 @@ pub(crate) fn make(
     let listeners = config
         .listeners()
         .iter()
-        .map(|listener| plan_listener(listener, folder, workers, before))
+        .map(|listener| plan_listener((listener, config.limits()), folder, workers, before))
         .collect::<Result<_, _>>()?;
     let admin = plan_admin(config.admin().listen, before)?;
     let routes =
@@ -338,7 +340,7 @@ fn plan_admin(address: SocketAddr, before: Option<&Plan>) -> Result<Arc<AdminSoc
 }
 
 fn plan_listener(
-    listener: &balancer::Listener,
+    (listener, limits): (&balancer::Listener, &balancer::Limits),
     folder: &Path,
     workers: usize,
     before: Option<&Plan>,
@@ -367,6 +369,8 @@ fn plan_listener(
             (Arc::new(shared), sockets)
         }
     };
+    let limited = namesake.and_then(|known| known.source_limit.as_deref());
+    let source_limit = SourceLimit::of(listener, limits.max_clients, limited);
     Ok(PlannedListener {
         shared,
         mode: listener.mode,
@@ -376,6 +380,7 @@ fn plan_listener(
         udp: listener.udp,
         proxy_protocol: listener.proxy_protocol.clone().map(Arc::new),
         forward: Arc::new(Forwarding::of(&listener.forward)),
+        source_limit: source_limit.map(Arc::new),
         bind: listener.bind,
         sockets: Mutex::new(sockets.into_iter().map(Some).collect()),
     })

@@ -58,7 +58,7 @@ impl Count {
 }
 
 /// The statuses that the proxy itself answers with.
-pub(crate) const OWN_STATUSES: [u16; 10] = [400, 408, 413, 414, 431, 501, 502, 503, 504, 505];
+pub(crate) const OWN_STATUSES: [u16; 11] = [400, 408, 413, 414, 429, 431, 501, 502, 503, 504, 505];
 
 /// Why a datagram went no further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +131,8 @@ pub(crate) struct ListenerTally {
     pub(crate) unshaken: [Count; Reason::ALL.len()],
     /// Connections refused for their PROXY header, as [`Refused::WORDS`].
     pub(crate) proxy_refused: [Count; Refused::WORDS.len()],
+    /// Connections refused because their source had as many as it may have.
+    pub(crate) source_refused: Count,
     /// Only in mode `udp`.
     pub(crate) udp: UdpTally,
 }

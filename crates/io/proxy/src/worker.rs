@@ -79,6 +79,8 @@ pub(crate) struct Worker {
     /// Also those of earlier plans, while a request is under way there.
     pools: RefCell<Vec<Weak<PoolState>>>,
     clients: Cell<usize>,
+    /// Clients that are being told that they are too many.
+    pub(crate) told: Cell<usize>,
     max_clients: Cell<usize>,
     changed: Notify,
 }
@@ -131,6 +133,7 @@ impl Worker {
             listeners: RefCell::default(),
             pools: RefCell::default(),
             clients: Cell::new(0),
+            told: Cell::new(0),
             max_clients: Cell::new(0),
             changed: Notify::new(),
         }
@@ -250,6 +253,7 @@ impl Worker {
             certificate_fields: plan.certificate_fields(),
             challenges: if planned.tls.is_none() { plan.challenges() } else { Vec::new() },
             limits: *plan.config.limits(),
+            source_limit: planned.source_limit.clone(),
             deadlines: *plan.config.deadlines(),
             udp: planned.udp,
             proxy_protocol: planned.proxy_protocol.clone(),

@@ -6,10 +6,11 @@ use alloc::{borrow::ToOwned as _, string::String, vec::Vec};
 use core::net::SocketAddr;
 
 use super::{
-    Claims, Forward, ListenerTls, PoolIndex, ProxyProtocol, SniRule, Udp, UnknownName, forward,
-    listen_address,
+    Claims, Forward, ListenerTls, PerSource, PoolIndex, ProxyProtocol, SniRule, Udp, UnknownName, forward,
+    listen_address, per_source,
     pool::PoolDraft,
     proxy_protocol, ranges,
+    route::{self, ErrorPage},
     sni::{self, SniDraft},
     tls::{LISTENER_TLS_KEYS, listener_tls},
     udp::udp,
@@ -46,6 +47,10 @@ pub struct Listener {
     pub udp: Option<Udp>,
     /// What servers are told of its clients; means nothing in mode `tcp`.
     pub forward: Forward,
+    /// How many connections each source may have; means nothing in mode `udp`.
+    pub per_source: PerSource,
+    /// What our own errors look like to its clients, before those of all listeners.
+    pub error_pages: Vec<ErrorPage>,
 }
 
 /// The place of a listener in its configuration.
@@ -110,6 +115,8 @@ const LISTENER_KEYS: &[&str] = &[
     "proxy_protocol",
     "proxy_trusted",
     "forward",
+    "per_source",
+    "error_pages",
 ];
 
 /// A listener whose pool is not resolved yet.
@@ -125,6 +132,8 @@ pub(super) struct ListenerDraft<'a> {
     udp: Option<Option<Udp>>,
     proxy_protocol: Option<Option<ProxyProtocol>>,
     forward: Option<Forward>,
+    per_source: Option<PerSource>,
+    error_pages: Option<Vec<ErrorPage>>,
 }
 
 pub(super) fn listeners<'a>(top: &Section<'a>, admin: Option<(SocketAddr, usize)>) -> Vec<ListenerDraft<'a>> {
@@ -145,7 +154,23 @@ pub(super) fn listeners<'a>(top: &Section<'a>, admin: Option<(SocketAddr, usize)
         let proxy_protocol = proxy_protocol::listener(&section, mode);
         let udp = udp(&section, mode);
         let forward = forward::forward(&section);
-        ListenerDraft { name, bind, mode, http2, pool, tls, sni, sni_otherwise, udp, proxy_protocol, forward }
+        let per_source = per_source::per_source(&section, mode);
+        let error_pages = error_pages(&section, mode);
+        ListenerDraft {
+            name,
+            bind,
+            mode,
+            http2,
+            pool,
+            tls,
+            sni,
+            sni_otherwise,
+            udp,
+            proxy_protocol,
+            forward,
+            per_source,
+            error_pages,
+        }
     };
     sections.into_iter().map(draft).collect()
 }
@@ -177,6 +202,17 @@ fn mode(section: &Section<'_>) -> Option<Mode> {
         "udp" => Some(Mode::Udp),
         _ => None,
     })
+}
+
+fn error_pages(section: &Section<'_>, mode: Option<Mode>) -> Option<Vec<ErrorPage>> {
+    if let (Some(field), Some(Mode::Tcp | Mode::Udp)) = (section.field("error_pages"), mode) {
+        field.refuse(
+            "no such table in a listener of another mode than \"http\"",
+            "remove it: only HTTP has errors",
+        );
+        return None;
+    }
+    route::error_pages(section)
 }
 
 fn http2(section: &Section<'_>) -> Option<Http2> {
@@ -223,6 +259,8 @@ pub(super) fn resolve(drafts: Vec<ListenerDraft<'_>>, pools: &[PoolDraft]) -> Op
             udp: draft.udp?,
             proxy_protocol: draft.proxy_protocol?,
             forward: draft.forward?,
+            per_source: draft.per_source?,
+            error_pages: draft.error_pages?,
         })
     });
     let resolved: Vec<_> = resolved.collect();

@@ -243,3 +243,13 @@ pub(super) const MAX_RESOLVERS: usize = 8;
 /// How long a client may pause, or keeps its server: browsers forget after 400 days at the latest (RFC 6265bis §5.5). The
 /// default is only a formality: left out there is no bound.
 pub(super) const STICKY_TIME: Span = Span::new(secs(1), hours(24), hours(24 * 400));
+
+/// Connections of one source at once; left out it is half of the clients, so that one source alone shuts nobody out while
+/// a campus behind one address, 5,000 people with two connections each, still fits into the default.
+pub(super) const SOURCE_CONNECTIONS: Count = Count::new(1, 10_000, 1_000_000);
+
+/// An address of IPv4 is one household or one site; shorter prefixes are for floods out of one provider's network.
+pub(super) const SOURCE_IPV4_PREFIX: Count = Count::new(8, 32, 32);
+
+/// Who has IPv6 has at least a /64 (RFC 6177), and takes any address in it.
+pub(super) const SOURCE_IPV6_PREFIX: Count = Count::new(32, 64, 128);

@@ -36,6 +36,10 @@ const BUILD: Family = Family::gauge("evenkeel_build_info", "Always 1; the label 
 const OWN: Family = Family::counter("evenkeel_own_responses_total", "Answers given without a server.");
 const ACCEPT_ERRORS: Family =
     Family::counter("evenkeel_accept_errors_total", "Clients that could not be accepted.");
+const SOURCE_REFUSED: Family = Family::counter(
+    "evenkeel_source_limit_refused_total",
+    "Connections refused because their source had as many as it may have.",
+);
 const SERVER_REQUESTS: Family =
     Family::counter("evenkeel_server_requests_total", "Requests or connections given to a server.");
 const SERVER_ACTIVE: Family = Family::gauge("evenkeel_server_active", "Requests under way at a server.");
@@ -209,6 +213,10 @@ fn listeners(plan: &Plan, out: &mut Exposition) {
     let mut family = out.family(ACCEPT_ERRORS);
     for listener in listeners() {
         family.sample(&[("listener", &listener.name)], listener.sum(|tally| &tally.accept_errors));
+    }
+    let mut family = out.family(SOURCE_REFUSED);
+    for listener in listeners() {
+        family.sample(&[("listener", &listener.name)], listener.sum(|tally| &tally.source_refused));
     }
 }
 

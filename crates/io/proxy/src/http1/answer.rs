@@ -76,7 +76,7 @@ pub(crate) fn text(own: &Own<'_>, id: &str, date: &DateText, settings: &Settings
     let date = std::str::from_utf8(date).expect("a date is ASCII");
     let pages = errors::pages(settings, own.request);
     let (kind, body) = errors::body(pages, errors::form(own.request), (own.status, own.reason, id));
-    let retry = if own.status == 503 { "Retry-After: 1\r\n" } else { "" };
+    let retry = if matches!(own.status, 429 | 503) { "Retry-After: 1\r\n" } else { "" };
     format!(
         "HTTP/1.1 {} {phrase}\r\nDate: {date}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
          Cache-Control: no-store\r\nX-Request-Id: {id}\r\n{retry}Connection: close\r\n\r\n{}",
