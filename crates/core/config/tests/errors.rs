@@ -126,3 +126,40 @@ fn a_route_cannot_take_the_host_from_a_request_nor_give_it_two() {
         );
     }
 }
+
+#[test]
+fn tables_that_mean_nothing_where_they_stand_are_refused_with_the_remedy() {
+    for (listener, pool, route, reason) in [
+        ("", "proxy_protocol = \"v2\"", "mirror = { pool = \"app\" }", "a copy is from none"),
+        ("", "protocol = \"http2\"", "mirror = { pool = \"app\" }", "copies are sent in HTTP/1.1"),
+        ("per_source = { connections = 0 }", "", "", "from 1 to 1000000, or \"unlimited\""),
+        ("per_source = { connections = \"many\" }", "", "", "from 1 to 1000000, or \"unlimited\""),
+        ("per_source = { ipv6_prefix = 16 }", "", "", "from 32 to 128"),
+        ("per_source = { exempt = [\"10.0.0.1/8\"] }", "", "", "with zeros behind its prefix"),
+        ("error_pages = { \"200\" = \"/x\" }", "", "", "from 400 to 599"),
+        ("error_pages = { \"503\" = \"x\" }", "", "", "write the whole path"),
+    ] {
+        let route = if route.is_empty() { String::new() } else { format!("[[route]]\n{route}\n") };
+        let text = format!(
+            "[[listener]]\nname = \"web\"\nbind = \"127.0.0.1:0\"\nmode = \"http\"\npool = \"app\"\n{listener}\n\
+             [[pool]]\nname = \"app\"\n{pool}\n[[pool.server]]\nname = \"a\"\naddress = \"127.0.0.1:1\"\n{route}"
+        );
+        let errors = balancer::Config::parse("balancer.toml", &text).unwrap_err();
+        assert!(errors.count() == 1 && errors.to_string().contains(reason), "{text}: {errors}");
+    }
+    for (mode, table) in [
+        ("tcp", "error_pages = { 5xx = \"/x\" }"),
+        ("udp", "error_pages = { 5xx = \"/x\" }"),
+        ("udp", "per_source = { connections = 1 }"),
+    ] {
+        let text = format!(
+            "[[listener]]\nname = \"web\"\nbind = \"127.0.0.1:0\"\nmode = \"{mode}\"\npool = \"app\"\n{table}\n\
+             [[pool]]\nname = \"app\"\n[[pool.server]]\nname = \"a\"\naddress = \"127.0.0.1:1\"\n"
+        );
+        let errors = balancer::Config::parse("balancer.toml", &text).unwrap_err();
+        assert!(
+            errors.count() == 1 && errors.to_string().contains("no such table in a listener of"),
+            "{errors}"
+        );
+    }
+}

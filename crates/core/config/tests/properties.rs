@@ -26,6 +26,7 @@ fn the_example_with_every_key_says_what_the_defaults_are() {
     assert_eq!(all.limits(), least.limits());
     assert_eq!(all.admin(), least.admin());
     assert_eq!(all.listeners()[0].forward, least.listeners()[0].forward);
+    assert_eq!(all.listeners()[0].per_source, least.listeners()[0].per_source);
     assert_eq!(told.health_check, default.health_check);
     assert_eq!(told.ejection, default.ejection);
     assert_eq!(told.limits, default.limits);

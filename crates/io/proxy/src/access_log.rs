@@ -66,8 +66,9 @@ impl<'a> Event<'a> {
     }
 
     /// A request, or a connection without requests, that ended before an answer was complete.
-    pub(crate) const fn broken(request: Option<&'a Request>, end: &'a str, total: Duration) -> Self {
-        Self { status: None, ..Self::refused("", request, 0, end, total) }
+    pub(crate) fn broken(request: Option<&'a Request>, end: &'a str, total: Duration) -> Self {
+        let id = request.and_then(|request| request.id.as_deref()).unwrap_or_default();
+        Self { status: None, ..Self::refused(id, request, 0, end, total) }
     }
 
     /// Whether it is worth a line even where only a sample is written.

@@ -33,5 +33,6 @@ mod udp;
 mod worker;
 
 pub use plan::PlanError;
+pub use pool::sticky::StickyError;
 pub use proxy::{Options, Proxy, StartError};
 pub use route::plan::RouteError;

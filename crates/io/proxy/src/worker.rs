@@ -35,7 +35,7 @@ use crate::{
     },
     plan::{Entrance, Plan, PlannedListener},
     pool::{PoolState, ports},
-    route::Routes,
+    route::{Routes, errors::ErrorPages},
     tls::{passing::Passing, turnstile::Turnstile},
     trace::Tracer,
     udp,
@@ -220,7 +220,8 @@ impl Worker {
             .listeners
             .iter()
             .zip(plan.config.listeners())
-            .map(|both| self.listen(plan, both, &pools, routes.next().flatten()))
+            .zip(plan.routes.errors())
+            .map(|(both, errors)| self.listen(plan, both, &pools, (routes.next().flatten(), errors)))
             .collect();
         for gone in self.listeners.replace(listeners) {
             if !plan.listeners.iter().any(|planned| Arc::ptr_eq(&planned.shared, &gone.shared)) {
@@ -242,7 +243,7 @@ impl Worker {
         plan: &Plan,
         (planned, listener): (&PlannedListener, &Listener),
         pools: &[Rc<PoolState>],
-        routes: Option<Routes>,
+        (routes, errors): (Option<Routes>, &Arc<ErrorPages>),
     ) -> Rc<Listening> {
         let settings = Settings {
             mode: planned.mode,
@@ -259,7 +260,7 @@ impl Worker {
             proxy_protocol: planned.proxy_protocol.clone(),
             access_log: plan.access_log.clone(),
             tracer: self.tracer.borrow().clone(),
-            errors: plan.routes.errors(),
+            errors: Arc::clone(errors),
             routes,
             forward: Arc::clone(&planned.forward),
         };

@@ -69,7 +69,7 @@ pub(crate) struct Request {
     pub(crate) received: u64,
     /// What its route makes of it; `None` when it goes on as it is.
     pub(crate) ruled: Option<Box<Ruled>>,
-    /// Its X-Request-Id, where the listener gives one to each request.
+    /// Its name, where the listener gives one to each request or a template of its route asked for one.
     pub(crate) id: Option<Box<str>>,
     /// Its trace, when it is recorded.
     pub(crate) traced: Option<Box<Traced>>,
@@ -327,13 +327,14 @@ pub(crate) fn prepare(
     };
     let mut out = scratch::take();
     let started = client.worker.clock.now();
-    let ruled = match &settings.routes {
+    let mut ruled = match &settings.routes {
         None => None,
         Some(routes) => {
             let when = (started, id.as_deref());
             routes.apply(client, head, bytes, when).map_err(ClientFault::Target)?
         }
     };
+    let named = ruled.as_mut().and_then(|ruled| ruled.take_id());
     let pool = ruled.as_ref().and_then(|ruled| ruled.pool.as_ref()).unwrap_or(&settings.pool);
     let seen = Seen { head, bytes };
     let (key, bound) = pool.bind(pool.key(client.ip(), &seen), &seen, client.route_scheme());
@@ -355,7 +356,7 @@ pub(crate) fn prepare(
         ruled,
         others_left: false,
         story: None,
-        id,
+        id: id.or(named),
         line: (settings.access_log.is_some() || traced.is_some()).then(|| Box::new(Line::of(head, bytes))),
         traced,
         tries: Cell::new(0),

@@ -38,10 +38,24 @@ impl ErrorPages {
     }
 }
 
-/// What errors of a request look like: as its route says, else as all listeners have it.
-pub(crate) fn pages<'p>(settings: &'p Settings, request: Option<&'p Request>) -> &'p ErrorPages {
-    let own = request.and_then(|request| request.ruled.as_ref()?.error_pages());
-    own.unwrap_or(&settings.errors)
+/// Where the page of an error is looked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pages<'p> {
+    route: Option<&'p ErrorPages>,
+    /// Of the listener, and behind them those of all.
+    listener: &'p ErrorPages,
+}
+
+impl<'p> Pages<'p> {
+    fn find(self, status: u16) -> Option<&'p str> {
+        self.route.and_then(|route| route.find(status)).or_else(|| self.listener.find(status))
+    }
+}
+
+/// What errors of a request look like: as its route says, else as its listener does, else as all listeners have it.
+pub(crate) fn pages<'p>(settings: &'p Settings, request: Option<&'p Request>) -> Pages<'p> {
+    let route = request.and_then(|request| request.ruled.as_ref()?.error_pages());
+    Pages { route, listener: &settings.errors }
 }
 
 /// The form in which the client of a request wants to read an error.
@@ -60,7 +74,7 @@ pub(crate) fn form(request: Option<&Request>) -> Form {
 
 /// The type and the text of an error.
 pub(crate) fn body(
-    pages: &ErrorPages,
+    pages: Pages<'_>,
     form: Form,
     (status, reason, id): (u16, &str, &str),
 ) -> (&'static str, String) {

@@ -47,14 +47,8 @@ impl Mirror {
     pub(crate) fn copy(&self, worker: &Rc<Worker>, request: &Request) {
         let due = self.due.get() + self.share;
         self.due.set(due % 1000);
-        // A pool whose servers are told of the client's connection would be told of one that there is not.
-        let announced = self.pool.announces().is_some();
-        if due < 1000
-            || announced
-            || !request.is_whole()
-            || request.upgrade
-            || self.under_way.get() >= self.most
-        {
+        let full = self.under_way.get() >= self.most;
+        if due < 1000 || full || !request.is_whole() || request.upgrade {
             return;
         }
         self.under_way.set(self.under_way.get() + 1);
@@ -63,7 +57,8 @@ impl Mirror {
             pool: Rc::clone(&self.pool),
             method: request.method,
             bytes: request.bytes.clone(),
-            key: request.key,
+            // The server that a cookie leads to is one of the other pool.
+            key: request.key.moved(|_| None),
             under_way: Rc::clone(&self.under_way),
         };
         drop(tokio::task::spawn_local(copy.run(self.deadline)));

@@ -79,12 +79,19 @@ pub(crate) struct Ruled {
     response_lines: Vec<u8>,
     /// When an answer must have begun.
     pub(crate) until: Option<Instant>,
+    /// The name that its templates gave the request, when it had none.
+    id: Option<Box<str>>,
 }
 
 impl Ruled {
     /// The route, when there is one.
     pub(crate) fn route(&self) -> Option<&Route> {
         self.rule.as_ref().map(|rule| &rule.route)
+    }
+
+    /// The name that the route's templates gave the request; the request has it from then on.
+    pub(crate) fn take_id(&mut self) -> Option<Box<str>> {
+        self.id.take()
     }
 
     /// What is answered without asking a server, if anything, once the client has shown who it is.
@@ -188,6 +195,7 @@ impl Routes {
             request_lines: Vec::new(),
             response_lines: Vec::new(),
             until: None,
+            id: None,
         };
         let Some(rule) = rule else {
             return Ok(ruled.target.is_some().then(|| Box::new(ruled)));
@@ -224,6 +232,9 @@ impl Routes {
             ruled.pool = rule.pool(source);
         }
         ruled.until = rule.route.deadlines.total.map(|total| now + total);
+        if let Cow::Owned(made) = request_id {
+            ruled.id = Some(made.into_boxed_str());
+        }
         ruled.rule = Some(rule);
         Ok(Some(Box::new(ruled)))
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use evenkeel_config::balancer::{
-    self, Config,
+    self, Config, Listener,
     route::{Action, MAX_PAGE_BYTES, Page as Told, PageSource, RateLimit, Route},
 };
 use evenkeel_route::{Limiter, Table};
@@ -30,20 +30,20 @@ use crate::pool::PoolState;
 #[derive(Debug, thiserror::Error)]
 pub enum RouteError {
     /// Its page cannot be read.
-    #[error("route `{route}`: the page `{path}` cannot be read; is it there, and may this user read it?")]
+    #[error("{place}: the page `{path}` cannot be read; is it there, and may this user read it?")]
     Page {
-        /// The route.
-        route: String,
+        /// The route or listener.
+        place: String,
         /// The file.
         path: String,
         /// What the system said.
         source: io::Error,
     },
     /// An error page is not text.
-    #[error("route `{route}`: the error page `{path}` is not UTF-8; save it in this encoding")]
+    #[error("{place}: the error page `{path}` is not UTF-8; save it in this encoding")]
     PageNotText {
-        /// The route.
-        route: String,
+        /// The route or listener.
+        place: String,
         /// The file.
         path: String,
     },
@@ -64,10 +64,10 @@ pub enum RouteError {
     #[error("the system gives no random bytes; is /dev/urandom there?")]
     Random(#[source] getrandom::Error),
     /// Its page is too large.
-    #[error("route `{route}`: the page `{path}` is larger than {MAX_PAGE_BYTES} bytes; let a server give it")]
+    #[error("{place}: the page `{path}` is larger than {MAX_PAGE_BYTES} bytes; let a server give it")]
     PageTooLarge {
-        /// The route.
-        route: String,
+        /// The route or listener.
+        place: String,
         /// The file.
         path: String,
     },
@@ -80,7 +80,8 @@ pub(crate) struct PlannedRoutes {
     /// Counts that go on through a reload: by route and limit.
     limiters: Vec<Count>,
     verifier: Option<Verifier>,
-    errors: Arc<ErrorPages>,
+    /// What errors look like, for each listener.
+    errors: Vec<Arc<ErrorPages>>,
 }
 
 /// The counts of a route, by its name and its limit.
@@ -109,8 +110,7 @@ impl PlannedRoutes {
     pub(crate) fn new(config: &Config, workers: usize, before: Option<&Self>) -> Result<Self, RouteError> {
         let mut limiters = Vec::new();
         let mut verifier = before.and_then(|plan| plan.verifier.clone());
-        let errors = error_pages("error_pages", config.error_pages())?;
-        let errors = Arc::new(ErrorPages::new(errors, &ErrorPages::default()));
+        let errors = listener_errors(config)?;
         let mut rules = Vec::new();
         for route in config.routes() {
             let limiter = match &route.rate_limit {
@@ -135,7 +135,10 @@ impl PlannedRoutes {
             let guard = guard(route, &mut verifier)?;
             let own = match &route.error_pages[..] {
                 [] => None,
-                told => Some(Arc::new(ErrorPages::new(error_pages(route.name.as_str(), told)?, &errors))),
+                told => {
+                    let pages = error_pages(&place(route), told)?;
+                    Some(Arc::new(ErrorPages::new(pages, &ErrorPages::default())))
+                }
             };
             rules.push(Ready { page, closed, limiter, guard, errors: own, route: route.clone() });
         }
@@ -150,9 +153,9 @@ impl PlannedRoutes {
         Ok(Self { workers: Mutex::new(workers), limiters, verifier, errors })
     }
 
-    /// What errors of all listeners look like.
-    pub(crate) fn errors(&self) -> Arc<ErrorPages> {
-        Arc::clone(&self.errors)
+    /// What errors look like at each listener.
+    pub(crate) fn errors(&self) -> &[Arc<ErrorPages>] {
+        &self.errors
     }
 
     /// The routes of each listener for a worker, once; none when there are none.
@@ -196,34 +199,53 @@ fn secret() -> Result<u64, RouteError> {
     getrandom::u64().map_err(RouteError::Random)
 }
 
+/// What errors look like at each listener: its own pages before those of all.
+fn listener_errors(config: &Config) -> Result<Vec<Arc<ErrorPages>>, RouteError> {
+    let pages = error_pages("[error_pages]", config.error_pages())?;
+    let all = Arc::new(ErrorPages::new(pages, &ErrorPages::default()));
+    let of = |listener: &Listener| match &listener.error_pages[..] {
+        [] => Ok(Arc::clone(&all)),
+        told => {
+            let pages = error_pages(&format!("listener `{}`", listener.name), told)?;
+            Ok(Arc::new(ErrorPages::new(pages, &all)))
+        }
+    };
+    config.listeners().iter().map(of).collect()
+}
+
+/// A route, as errors name it.
+fn place(route: &Route) -> String {
+    format!("route `{}`", route.name)
+}
+
 /// A page as the configuration tells of it, with its file read.
 fn page(route: &Route, told: &Told) -> Result<Option<Page>, RouteError> {
     let body = match &told.source {
         PageSource::Empty => return Ok(None),
         PageSource::Text(text) => text.as_bytes().into(),
-        PageSource::File(path) => read(route.name.as_str(), path.as_str())?.into(),
+        PageSource::File(path) => read(&place(route), path.as_str())?.into(),
     };
     Ok(Some(Page { content_type: told.content_type.as_str().into(), body }))
 }
 
-fn read(route: &str, path: &str) -> Result<Vec<u8>, RouteError> {
+fn read(place: &str, path: &str) -> Result<Vec<u8>, RouteError> {
     let mut bytes = Vec::new();
     let limit = MAX_PAGE_BYTES as u64 + 1;
     let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
-    let (route, path) = (route.to_owned(), path.to_owned());
+    let (place, path) = (place.to_owned(), path.to_owned());
     match read {
-        Err(source) => Err(RouteError::Page { route, path, source }),
-        Ok(_) if bytes.len() > MAX_PAGE_BYTES => Err(RouteError::PageTooLarge { route, path }),
+        Err(source) => Err(RouteError::Page { place, path, source }),
+        Ok(_) if bytes.len() > MAX_PAGE_BYTES => Err(RouteError::PageTooLarge { place, path }),
         Ok(_) => Ok(bytes),
     }
 }
 
 /// The pages of errors, with their files read.
-fn error_pages(route: &str, told: &[balancer::route::ErrorPage]) -> Result<Vec<ErrorPage>, RouteError> {
+fn error_pages(place: &str, told: &[balancer::route::ErrorPage]) -> Result<Vec<ErrorPage>, RouteError> {
     let page = |told: &balancer::route::ErrorPage| {
         let path = told.file.as_str();
-        let bytes = read(route, path)?;
-        let not_text = |_| RouteError::PageNotText { route: route.to_owned(), path: path.to_owned() };
+        let bytes = read(place, path)?;
+        let not_text = |_| RouteError::PageNotText { place: place.to_owned(), path: path.to_owned() };
         let text = String::from_utf8(bytes).map_err(not_text)?;
         Ok(ErrorPage { least: told.least, most: told.most, text: text.into() })
     };

@@ -125,5 +125,8 @@ fn request(asked: &Asked<'_>) -> http::Request<Vec<u8>> {
     for (name, value) in asked.fields {
         request = request.header(*name, *value);
     }
+    if !asked.body.is_empty() {
+        request = request.header("content-length", asked.body.len());
+    }
     request.body(asked.body.to_vec()).unwrap()
 }

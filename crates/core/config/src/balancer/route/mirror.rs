@@ -1,4 +1,6 @@
 //! Copies of a route's requests for another pool: `mirror`.
+//!
+//! Invariant: the pool is one that copies can be sent to.
 
 use alloc::{borrow::ToOwned as _, string::String};
 use core::{num::NonZeroU32, time::Duration};
@@ -6,6 +8,7 @@ use core::{num::NonZeroU32, time::Duration};
 use evenkeel_units::PerMille;
 
 use crate::{
+    balancer::{Pool, Protocol},
     document::Field,
     range::{Count, Span, mins, ms, secs},
 };
@@ -36,6 +39,20 @@ impl MirrorDraft {
     pub(super) fn resolve(&self, pool: super::PoolIndex) -> Mirror {
         Mirror { pool, share: self.share, in_flight: self.in_flight, deadline: self.deadline }
     }
+}
+
+/// Whether copies can be sent to a pool; notes why not.
+pub(super) fn takes_copies(field: &Field<'_>, pool: &Pool) -> Option<()> {
+    if pool.protocol == Protocol::Http2 {
+        field.refuse("a pool with protocol = \"http1\"", "copies are sent in HTTP/1.1: name another pool");
+        return None;
+    }
+    if pool.proxy_protocol.is_some() {
+        let remedy = "its connections begin with the client that they are from, and a copy is from none: name another pool";
+        field.refuse("a pool without `proxy_protocol`", remedy);
+        return None;
+    }
+    Some(())
 }
 
 /// All of them: less is for pools that cannot take that.

@@ -308,6 +308,9 @@ pub(super) fn resolve(
 fn resolve_mirror(draft: &RouteDraft<'_>, pools: &[PoolDraft]) -> Option<Option<Mirror>> {
     let Some((mirror, field)) = draft.mirror.as_ref()? else { return Some(None) };
     let pool = find_pool(field, &mirror.pool, pools)?;
+    if let Some(told) = pools.get(pool.position()).and_then(|draft| draft.pool.as_ref()) {
+        mirror::takes_copies(field, told)?;
+    }
     Some(Some(mirror.resolve(pool)))
 }
 
