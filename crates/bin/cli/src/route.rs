@@ -4,7 +4,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use evenkeel_config::balancer::{
-    Config, Listener, ListenerIndex, Mode,
+    Config, Listener, ListenerIndex, Mode, Pool,
     route::{Action, Conditions, FieldEdits, HostPattern, PathPattern, RateKey, Route, Value},
 };
 use evenkeel_route::{Request, Scheme, Table, Target, Values, render, rewrite, share};
@@ -111,7 +111,7 @@ fn explain(file: &str, config: &Config, arguments: &Arguments) -> Result<String>
     let route = table.choose(&request).map(|index| &config.routes()[index.position()]);
     let Some(route) = route else {
         lines.add("route", "none that matches".to_owned());
-        lines.add("becomes", format!("a request to pool {}", config.pool(listener.pool).name));
+        lines.pool(config.pool(listener.pool), "");
         return Ok(lines.0);
     };
     lines.add("route", format!("{} ({file}:{})", route.name, route.line));
@@ -154,6 +154,16 @@ impl Lines {
         let set = |name: &&String| edits.add.iter().any(|(added, _)| added.eq_ignore_ascii_case(name));
         for name in edits.remove.iter().filter(|name| !set(name)) {
             self.add(label, format!("loses {name}"));
+        }
+    }
+}
+
+impl Lines {
+    /// Which pool the request goes to, and whether its client belongs to a server there.
+    fn pool(&mut self, pool: &Pool, why: &str) {
+        self.add("becomes", format!("a request to pool {}{why}", pool.name));
+        if let Some(sticky) = &pool.sticky {
+            self.add("sticky", format!("by the cookie `{}` to the server that answered last", sticky.cookie));
         }
     }
 }
@@ -225,7 +235,7 @@ fn outcome(
                     (listener.pool, ", the listener's".to_owned())
                 }
             };
-            lines.add("becomes", format!("a request to pool {}{why}", config.pool(pool).name));
+            lines.pool(config.pool(pool), &why);
             let target = match &route.rewrite {
                 Some(to) => match rewrite(to, values, config.routing().escaped_slash) {
                     Ok(target) => target,

@@ -3,29 +3,16 @@
 
 use std::process::Command;
 
-const CONFIG: &str = r#"
-[[listener]]
-name = "web"
-bind = "127.0.0.1:0"
-mode = "http"
-pool = "app"
-[[pool]]
-name = "app"
-[[pool.server]]
-name = "a"
-address = "127.0.0.1:1"
-[[pool]]
-name = "api"
-[[pool.server]]
-name = "b"
-address = "127.0.0.1:2"
-[[route]]
+/// Two listeners and two pools, as for the tests of routes themselves.
+const BASE: &str = include_str!("../../../core/route/tests/data/base.toml");
+
+const ROUTES: &str = r#"[[route]]
 name = "api"
 host = "www.example.org"
 path_prefix = "/api"
 method = ["GET", "HEAD"]
 header = { X-Version = { prefix = "2." } }
-pool = "api"
+pool = "canary"
 rewrite = "/v2{rest}"
 request_header = { set = { X-Client = "{client}" }, remove = ["Cookie"] }
 rate_limit = { requests = 100, per = "1m", burst = 20 }
@@ -33,12 +20,14 @@ rate_limit = { requests = 100, per = "1m", burst = 20 }
 name = "secure"
 path_prefix = "/login"
 redirect = { to = "https://{host}{path}{query}", status = 301 }
+[pool.sticky]
+cookie = "srv"
 "#;
 
 fn explain(arguments: &[&str]) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("balancer.toml");
-    std::fs::write(&file, CONFIG).unwrap();
+    std::fs::write(&file, format!("{BASE}{ROUTES}")).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
         .arg("route")
         .arg(&file)
@@ -55,10 +44,11 @@ fn a_request_is_explained_without_being_sent() {
     let expected = "\
 request   GET www.example.org//api/%75sers?id=7 at listener web
 path      /api/users
-route     api (balancer.toml:17)
+route     api (balancer.toml:22)
 matches   host www.example.org, path /api and below, method GET or HEAD, field x-version beginning with `2.`
 limit     100 requests in 60s, 20 at once, for each client address; else 429
-becomes   a request to pool api
+becomes   a request to pool canary
+sticky    by the cookie `srv` to the server that answered last
 asks for  /v2/users?id=7
 request   gains X-Client: 127.0.0.1
 request   loses cookie

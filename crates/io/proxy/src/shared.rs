@@ -180,6 +180,8 @@ pub(crate) struct ServerTally {
     /// Requests cut off because their clients stood still while others waited for a place.
     pub(crate) cut_stalled: Count,
     pub(crate) local_failures: Count,
+    /// Requests to a sticky pool, as [`Stuck::ALL`].
+    pub(crate) sticky: [Count; Stuck::ALL.len()],
     /// As [`Failure::ALL`].
     pub(crate) failures: [Count; Failure::ALL.len()],
     standing: AtomicU8,
@@ -193,9 +195,39 @@ pub(crate) struct ServerTally {
     pub(crate) taken: Count,
 }
 
+/// How a request came to its server in a sticky pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stuck {
+    /// By its cookie.
+    Returned,
+    /// Its cookie leads to another server, which could not take it.
+    Moved,
+    /// It had no cookie.
+    New,
+    /// It had one that leads to no server: forged, too old, or of a server that is no more.
+    Unknown,
+}
+
+impl Stuck {
+    /// Every way with its word for metrics.
+    pub(crate) const ALL: [(Self, &'static str); 4] = [
+        (Self::Returned, "returned"),
+        (Self::Moved, "moved"),
+        (Self::New, "new"),
+        (Self::Unknown, "unknown"),
+    ];
+}
+
 const STANDINGS: [Standing; 4] = [Standing::Usable, Standing::Ejected, Standing::Down, Standing::Draining];
 
 impl ServerTally {
+    /// A request to a sticky pool came to the server.
+    pub(crate) fn stuck(&self, how: Stuck) {
+        if let Some(position) = Stuck::ALL.iter().position(|&(known, _)| known == how) {
+            self.sticky[position].up();
+        }
+    }
+
     /// The server failed.
     pub(crate) fn failed(&self, failure: Failure) {
         if let Some(position) = Failure::ALL.iter().position(|&known| known == failure) {

@@ -190,6 +190,24 @@ fn a_client_whose_server_dies_gets_another_one_and_its_cookie() {
         let body = answer.text().to_owned();
         assert_ne!(body, "b");
         assert_sticks(&plane, over, &given(&answer).expect("another cookie"), &body);
+        with_cookie(&mut Client::new(&plane, over), "srv=guessed");
+        let metrics = plane.admin("/metrics").1;
+        let counted = |how: &str| -> u64 {
+            let of = |line: &&str| {
+                line.starts_with("evenkeel_server_sticky_requests_total{")
+                    && line.contains(&format!("client=\"{how}\""))
+            };
+            metrics
+                .lines()
+                .filter(of)
+                .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+                .sum()
+        };
+        // Six came back to each of the two servers, and the request that moved was first sent to the dead one, again on a
+        // new connection when it had a kept one.
+        assert!((13..=14).contains(&counted("returned")), "{metrics}");
+        assert_eq!((counted("moved"), counted("unknown")), (1, 1), "{metrics}");
+        assert!(counted("new") >= 1);
     }
 }
 

@@ -10,28 +10,7 @@ use evenkeel_config::balancer::{
 use evenkeel_route::{Request, RouteIndex, Table, Target};
 
 /// What each configuration of a test begins with.
-pub(crate) const BASE: &str = r#"
-[[listener]]
-name = "web"
-bind = "127.0.0.1:0"
-mode = "http"
-pool = "app"
-[[listener]]
-name = "inside"
-bind = "127.0.0.1:0"
-mode = "http"
-pool = "app"
-[[pool]]
-name = "app"
-[[pool.server]]
-name = "a"
-address = "127.0.0.1:1"
-[[pool]]
-name = "canary"
-[[pool.server]]
-name = "c"
-address = "127.0.0.1:2"
-"#;
+pub(crate) const BASE: &str = include_str!("../data/base.toml");
 
 pub(crate) fn config(routes: &str) -> Config {
     Config::parse("balancer.toml", &format!("{BASE}{routes}")).unwrap_or_else(|errors| panic!("{errors}"))

@@ -14,7 +14,7 @@ use crate::{
     plan::Plan,
     pool::{UnservedTally, ports::Towards},
     proxied::Refused,
-    shared::{Count, Dropped, ListenerTally, OWN_STATUSES, ServerTally},
+    shared::{Count, Dropped, ListenerTally, OWN_STATUSES, ServerTally, Stuck},
     trace::{Lost, Traces},
 };
 
@@ -80,6 +80,10 @@ const DISCOVERY_FAILURES: Family = Family::counter(
     "Lookups of a pool's servers without a good answer.",
 );
 const SERVER_FAILURES: Family = Family::counter("evenkeel_server_failures_total", "Failures of a server.");
+const SERVER_STICKY: Family = Family::counter(
+    "evenkeel_server_sticky_requests_total",
+    "Requests given to a server of a sticky pool, by whether their client came back to it.",
+);
 const SERVER_LOCAL: Family = Family::counter(
     "evenkeel_server_local_failures_total",
     "Requests that failed for want of ports, descriptors or memory on this side.",
@@ -299,6 +303,7 @@ fn servers(plan: &Plan, out: &mut Exposition) {
             family.sample(&labels, server.sum(|tally| &tally.failures[position]));
         }
     }
+    sticky(plan, out);
     let mut family = out.family(SERVER_CHECK);
     for (pool, server) in servers() {
         let labels = [("pool", pool.name.as_str()), ("server", &server.name)];
@@ -355,6 +360,23 @@ fn unserved(plan: &Plan, out: &mut Exposition) {
     for pool in &plan.pools {
         for (ended, count) in UnservedTally::ends(&pool.unserved) {
             family.sample(&[("pool", pool.name.as_str()), ("ended", ended)], count);
+        }
+    }
+}
+
+fn sticky(plan: &Plan, out: &mut Exposition) {
+    let pools = || {
+        let all = plan.config.pools().iter().zip(&plan.pools);
+        all.filter(|(told, _)| told.sticky.is_some()).map(|(_, pool)| pool)
+    };
+    if pools().next().is_none() {
+        return;
+    }
+    let mut family = out.family(SERVER_STICKY);
+    for (pool, server) in pools().flat_map(|pool| pool.servers.iter().map(move |server| (pool, server))) {
+        for (at, (_, how)) in Stuck::ALL.iter().enumerate() {
+            let labels = [("pool", pool.name.as_str()), ("server", &server.name), ("client", how)];
+            family.sample(&labels, server.sum(|tally| &tally.sticky[at]));
         }
     }
 }

@@ -21,7 +21,7 @@ use evenkeel_route::{
 use evenkeel_units::WallTime;
 
 use super::{PoolState, key::Asked};
-use crate::{date, tls::files};
+use crate::{date, shared::Stuck, tls::files};
 
 /// Largest file of secrets: twice what they may have, for comments.
 const MAX_FILE_BYTES: u64 = (2 * MAX_STICKY_SECRET * MAX_STICKY_SECRETS) as u64;
@@ -130,13 +130,16 @@ impl Bound {
         let Some(current) = current.as_ref() else { return };
         // After a reload a place may be another server's.
         let same = Arc::ptr_eq(current, &self.cookies);
-        let since = match self.shown {
-            Shown::Server(known) if same && known.server == server.position() => match known.renew {
-                Renew::No => return,
-                Renew::Yes => known.since,
-            },
-            Shown::Server(_) | Shown::Nobody | Shown::Nothing => self.now,
+        let (how, since) = match self.shown {
+            Shown::Server(known) if same && known.server == server.position() => {
+                (Stuck::Returned, (known.renew == Renew::Yes).then_some(known.since))
+            }
+            Shown::Server(_) => (Stuck::Moved, Some(self.now)),
+            Shown::Nobody => (Stuck::Unknown, Some(self.now)),
+            Shown::Nothing => (Stuck::New, Some(self.now)),
         };
+        pool.tally(server).stuck(how);
+        let Some(since) = since else { return };
         current.write(server.position(), (since, self.now), self.scheme, &mut self.line);
     }
 

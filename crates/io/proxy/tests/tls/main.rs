@@ -11,6 +11,7 @@ mod clients;
 mod fragments;
 mod http2;
 mod http2_servers;
+mod limits;
 mod openssl;
 mod passing;
 mod servers;
