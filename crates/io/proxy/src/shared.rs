@@ -58,7 +58,8 @@ impl Count {
 }
 
 /// The statuses that the proxy itself answers with.
-pub(crate) const OWN_STATUSES: [u16; 11] = [400, 408, 413, 414, 429, 431, 501, 502, 503, 504, 505];
+pub(crate) const OWN_STATUSES: [u16; 14] =
+    [400, 408, 413, 414, 417, 421, 429, 431, 501, 502, 503, 504, 505, 508];
 
 /// Why a datagram went no further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
