@@ -50,7 +50,7 @@ pub use log::{AccessLog, LogFormat, LogTarget};
 pub use per_source::{PerSource, SourceConnections};
 pub use policy::{Failover, HashBy, Hashing, LoadBound, Policy, Priority};
 pub use pool::{Ejection, Learned, Pool, PoolIndex, PoolLimits, Protocol, Retry, Server};
-pub use proxy_protocol::{ProxyProtocol, ProxyVersion};
+pub use proxy_protocol::{ProxyField, ProxyFields, ProxyProtocol, ProxySent, ProxyVersion};
 pub use sni::{SniName, SniRule};
 pub use sticky::{Draining, SameSite, Scripts, Secure, Sticky};
 pub use tls::{

@@ -14,4 +14,5 @@ mod http2_servers;
 mod limits;
 mod openssl;
 mod passing;
+mod proxied;
 mod servers;
