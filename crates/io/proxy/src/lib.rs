@@ -23,6 +23,7 @@ mod plan;
 mod pool;
 mod proxied;
 mod proxy;
+mod reading;
 mod route;
 mod shared;
 mod sources;

@@ -241,6 +241,9 @@ pub enum PlanError {
     /// The cookies of a pool cannot be made.
     #[error(transparent)]
     Sticky(StickyError),
+    /// The configuration cannot be read beside the workers.
+    #[error("no thread to read the configuration on; are threads of this user used up?")]
+    Thread(#[source] io::Error),
     /// The workers have gone.
     #[error("the data plane is stopping; nothing can be applied any more")]
     Stopping,
@@ -255,6 +258,7 @@ impl PlanError {
             Self::Bind { source, .. }
             | Self::Admin { source, .. }
             | Self::AccessLog(source)
+            | Self::Thread(source)
             | Self::Source { source, .. }
             | Self::File { source, .. } => {
                 vec![format!("{self}: {source}")]
@@ -277,17 +281,16 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     sentence
 }
 
-/// Makes a plan for so many workers out of a text, in the place of `before`.
+/// Makes a plan for so many workers out of a text and what was read in it, in the place of `before`.
 ///
 /// # Errors
 /// Whatever makes the configuration unfit to run; nothing has changed then.
 pub(crate) fn make(
     file_name: &str,
-    text: &str,
+    (text, config): (&str, Config),
     workers: usize,
     before: Option<&Plan>,
 ) -> Result<Plan, PlanError> {
-    let config = Config::parse(file_name, text).map_err(PlanError::Config)?;
     let discovered: Vec<_> = config.pools().iter().map(|pool| plan_discovery(pool, before)).collect();
     let config = config.joined_by(|pool| known_servers(pool, &discovered));
     let folder = Path::new(file_name).parent().unwrap_or_else(|| Path::new(""));

@@ -10,6 +10,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use evenkeel_config::balancer::Config;
 use tokio::{
     runtime::Builder,
     sync::{mpsc, oneshot},
@@ -68,7 +69,9 @@ impl Proxy {
             StartError::Plan(PlanError::File { path: path.clone(), action: "read", source })
         })?;
         let count = options.workers.get();
-        let plan = Arc::new(plan::make(&path, &text, count, None).map_err(StartError::Plan)?);
+        let config =
+            Config::parse(&path, &text).map_err(|errors| StartError::Plan(PlanError::Config(errors)))?;
+        let plan = Arc::new(plan::make(&path, (&text, config), count, None).map_err(StartError::Plan)?);
         let clock = Clock::start();
         let workers = start_workers(options.workers, clock, &plan).map_err(StartError::Thread)?;
         let running = Arc::new(Running::new(clock, options.version, count, plan));

@@ -30,7 +30,7 @@ use crate::{
     clock::Clock,
     plan::{self, AdminSocket, Plan, PlanError},
     pool::{discovery::Discoveries, health::Checks},
-    tls,
+    reading, tls,
     trace::export::Exports,
     worker::{Handle, Order},
 };
@@ -205,7 +205,8 @@ impl Control {
     ) -> Result<(), PlanError> {
         let before = self.running.plan();
         let name = self.config_path.as_deref().map_or_else(|| "configuration".into(), Path::to_string_lossy);
-        let plan = Arc::new(plan::make(&name, text, self.workers.len(), Some(&before))?);
+        let config = reading::read(name.clone().into_owned(), text.to_owned()).await?;
+        let plan = Arc::new(plan::make(&name, (text, config), self.workers.len(), Some(&before))?);
         // Whatever of writing can fail by the disk fails here, before a worker hears of the plan.
         let kept = match (keep, &self.config_path) {
             (Keep::Yes, Some(path)) => Some(Written::beside(path, text)?),
