@@ -29,7 +29,7 @@ pub use course::{Course, Disagreement, End, Message};
 pub use edits::request_edits;
 pub use http2::{http2_floods, http2_messages};
 pub use log::access_log;
-pub use routing::{request_fields, routes, targets};
+pub use routing::{cookies, request_fields, routes, targets};
 pub use seen::Seen;
 pub use settings::config;
 pub use updates::{boot_entries, device_messages, releases, trust_metadata};

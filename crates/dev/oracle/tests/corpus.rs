@@ -5,19 +5,20 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use evenkeel_http1::Method;
 use evenkeel_oracle::{
-    Agreement, Seen, access_log, answer, boot_entries, config, device_messages, http2_floods, http2_messages,
-    proxy_protocol, releases, request_edits, request_fields, requests, routes, targets, tls_hello,
-    trust_metadata,
+    Agreement, Seen, access_log, answer, boot_entries, config, cookies, device_messages, http2_floods,
+    http2_messages, proxy_protocol, releases, request_edits, request_fields, requests, routes, targets,
+    tls_hello, trust_metadata,
 };
 
 /// The judgement of a target, which panics of itself.
 type Judge = fn(&[u8]) -> Seen;
 
 /// The targets whose judgement is a property; the others compare with other parsers of HTTP/1.1 and have their own tests.
-const PROPERTIES: [(&str, Judge); 14] = [
+const PROPERTIES: [(&str, Judge); 15] = [
     ("access_log", access_log),
     ("boot_entries", boot_entries),
     ("config", config),
+    ("cookies", cookies),
     ("device_messages", device_messages),
     ("http2_floods", http2_floods),
     ("http2_messages", http2_messages),

@@ -1,10 +1,12 @@
 //! Routes: which one a request takes, what its target is, and what its fields say.
 
 mod choice;
+mod cookies;
 mod paths;
 mod values;
 
 pub use choice::routes;
+pub use cookies::cookies;
 pub use paths::targets;
 pub use values::request_fields;
 
