@@ -148,10 +148,7 @@ impl Connection {
         loop {
             self.say_goodbye();
             match self.h2.poll_accept(context) {
-                Poll::Ready(Some(Ok((request, respond)))) => {
-                    let watch = self.shared.begin();
-                    tokio::task::spawn_local(stream::serve(Rc::clone(&self.shared), watch, request, respond));
-                }
+                Poll::Ready(Some(Ok((request, respond)))) => stream::begin(&self.shared, request, respond),
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(%error, "a client's HTTP/2 connection broke");
                     let _ = self.shared.line.flush(context);

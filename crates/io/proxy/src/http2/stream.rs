@@ -37,17 +37,15 @@ use crate::{
     },
 };
 
-/// Serves one request.
-pub(crate) async fn serve(
-    shared: Rc<Shared>,
-    watch: Rc<Watch>,
+/// Takes a request in, and serves it in a task of its own; one that is refused needs none.
+pub(crate) fn begin(
+    shared: &Rc<Shared>,
     request: http::Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    mut respond: SendResponse<Bytes>,
 ) {
     let (parts, content) = request.into_parts();
     let body = if content.is_end_stream() { Body::None } else { Body::Follows };
     let client = shared.client();
-    let mut down = Down { shared: &shared, respond, stream: None, room: Room::Ample };
     match take(client, &parts, body) {
         Ok(taken) => {
             let limit = client.listening.settings().limits.request_body_bytes.0;
@@ -55,22 +53,38 @@ pub(crate) async fn serve(
                 Body::None => None,
                 Body::Follows => Some(StreamSource::new(content, limit)),
             };
-            let mut exchange =
-                Exchange { client, watch: &watch, request: taken.request, up, down, asked: taken.asked };
-            match forward::run(&mut exchange).await {
-                // A stream on which nothing was said is reset by being forgotten.
-                Ended::Served | Ended::Gone => {}
-                Ended::Ruled(fixed) => answer_by_route(&mut exchange, &fixed),
-                Ended::Refused(status, reason) => refuse(&mut exchange, status, &reason),
-                Ended::Cut => exchange.down.reset(Reason::INTERNAL_ERROR),
-            }
+            let served = serve(Rc::clone(shared), shared.begin(), taken, up, respond);
+            // Boxed, for a task moves what it runs when that ends.
+            tokio::task::spawn_local(Box::pin(served));
         }
         Err(Refused::Malformed) => {
             shared.line.reset_by_us();
-            down.respond.send_reset(Reason::PROTOCOL_ERROR);
+            respond.send_reset(Reason::PROTOCOL_ERROR);
         }
-        Err(Refused::Status(status, reason)) => refuse_unread(client, &mut down, status, &reason),
+        Err(Refused::Status(status, reason)) => {
+            refuse_unread(client, &mut Down::new(shared, respond), status, &reason);
+        }
     }
+}
+
+/// Serves one request.
+async fn serve(
+    shared: Rc<Shared>,
+    watch: Rc<Watch>,
+    Taken { request, asked }: Taken,
+    up: Option<StreamSource>,
+    respond: SendResponse<Bytes>,
+) {
+    let down = Down::new(&shared, respond);
+    let mut exchange = Exchange { client: shared.client(), watch: &watch, request, up, down, asked };
+    match forward::run(&mut exchange).await {
+        // A stream on which nothing was said is reset by being forgotten.
+        Ended::Served | Ended::Gone => {}
+        Ended::Ruled(fixed) => answer_by_route(&mut exchange, &fixed),
+        Ended::Refused(status, reason) => refuse(&mut exchange, status, &reason),
+        Ended::Cut => exchange.down.reset(Reason::INTERNAL_ERROR),
+    }
+    drop(exchange);
     shared.end(watch);
 }
 
@@ -162,6 +176,12 @@ pub(crate) struct Down<'a> {
     stream: Option<StreamSink>,
     /// What the client's window has room for of the next piece.
     room: Room,
+}
+
+impl<'a> Down<'a> {
+    const fn new(shared: &'a Shared, respond: SendResponse<Bytes>) -> Self {
+        Self { shared, respond, stream: None, room: Room::Ample }
+    }
 }
 
 impl Down<'_> {
