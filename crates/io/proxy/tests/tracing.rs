@@ -411,12 +411,11 @@ fn a_dead_collector_costs_requests_nothing_and_what_is_lost_is_counted() {
         assert_eq!(client.get("/").status, 200);
     }
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    // Of 200 spans at most 4 wait and 2 are on their way; the others are lost.
+    // Of 200 spans some 4 wait and some batches of 2 are on their way; the others are lost.
+    let lost =
+        || sample(&plane.admin("/metrics").1, "evenkeel_tracing_spans_dropped_total{reason=\"queue_full\"}");
+    eventually("most are lost", || (lost() >= 180).then_some(()));
     let metrics = plane.admin("/metrics").1;
-    assert!(
-        sample(&metrics, "evenkeel_tracing_spans_dropped_total{reason=\"queue_full\"}") >= 194,
-        "{metrics}"
-    );
     assert_eq!(sample(&metrics, "evenkeel_tracing_spans_sent_total"), 0);
     eventually("a failure", || {
         let metrics = plane.admin("/metrics").1;
