@@ -60,6 +60,11 @@ conformance-tls:
 conformance-slowhttp:
     scripts/conformance slowhttp
 
+# The page of metrics, by Prometheus' own promtool.
+conformance-metrics:
+    bash -c 'source scripts/lib/install.sh && need_packages prometheus'
+    cargo nextest run --package evenkeel-proxy --test metrics
+
 # The policies against each other in simulated time: the tables of docs/policies.md.
 sim-balance seeds="10":
     cargo run --release --quiet --package evenkeel-balance --example policies -- {{ seeds }}

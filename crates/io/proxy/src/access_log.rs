@@ -30,6 +30,11 @@ pub(crate) struct Event<'a> {
     pub(crate) request: Option<&'a Request>,
     pub(crate) status: Option<u16>,
     pub(crate) sent_bytes: u64,
+    pub(crate) received_bytes: u64,
+    /// The pool, where neither the request nor the listener says which.
+    pub(crate) pool: Option<&'a str>,
+    /// Servers that were tried.
+    pub(crate) tries: u8,
     pub(crate) server: Option<&'a str>,
     pub(crate) end: &'a str,
     /// Why no server answered, for what is no request; a request knows by itself.
@@ -42,7 +47,7 @@ pub(crate) struct Event<'a> {
 
 impl<'a> Event<'a> {
     /// A request that we answered ourselves.
-    pub(crate) const fn refused(
+    pub(crate) fn refused(
         id: &'a str,
         request: Option<&'a Request>,
         status: u16,
@@ -55,6 +60,9 @@ impl<'a> Event<'a> {
             request,
             status: Some(status),
             sent_bytes: 0,
+            received_bytes: request.map_or(0, |request| request.received),
+            pool: None,
+            tries: request.map_or(0, |request| request.tries.get()),
             server: None,
             end: reason,
             story: None,
@@ -66,7 +74,7 @@ impl<'a> Event<'a> {
     }
 
     /// A request, or a connection without requests, that ended before an answer was complete.
-    pub(crate) const fn broken(request: Option<&'a Request>, end: &'a str, total: Duration) -> Self {
+    pub(crate) fn broken(request: Option<&'a Request>, end: &'a str, total: Duration) -> Self {
         Self { status: None, ..Self::refused("", request, 0, end, total) }
     }
 
@@ -170,16 +178,13 @@ impl AccessLog {
             user_agent: line.map_or(b"", |line| &line.user_agent),
             trace_id: line.map_or(b"", |line| &line.trace_id),
             status: event.status,
-            received_bytes: event.request.map_or(0, |request| request.received),
+            received_bytes: event.received_bytes,
             sent_bytes: event.sent_bytes,
             pool: whom.pool,
             server: event.server.or_else(|| story?.server.as_deref()),
             route: event.request.and_then(Request::route),
-            tries: event
-                .request
-                .map_or(u8::from(event.server.is_some()), |request| request.tries.get())
-                // Those that took no connection were not sent it.
-                .max(story.map_or(0, |story| story.tries)),
+            // Those that took no connection were not sent it.
+            tries: event.tries.max(story.map_or(0, |story| story.tries)),
             end: event.end,
             cause: story.map(|story| story.cause),
             retries_ended: story.and_then(|story| story.retries_ended),

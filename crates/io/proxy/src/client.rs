@@ -136,11 +136,13 @@ impl Client {
         if let Some(log) = &settings.access_log {
             let session = self.socket.session();
             let tls = session.as_ref().and_then(|session| tls::words(session.common()));
+            let routed = event.request.and_then(|request| request.ruled.as_ref()?.pool.as_ref());
+            let pool = routed.unwrap_or(&settings.pool).shared.name.as_str();
             log.write(
                 event,
                 Whom {
                     listener: self.listening.name(),
-                    pool: &settings.pool.shared.name,
+                    pool: event.pool.unwrap_or(pool),
                     client: self.from,
                     protocol: settings.mode.as_str(),
                     tls,

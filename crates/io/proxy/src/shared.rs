@@ -58,7 +58,7 @@ impl Count {
 }
 
 /// The statuses that the proxy itself answers with.
-pub(crate) const OWN_STATUSES: [u16; 10] = [400, 408, 413, 414, 431, 501, 502, 503, 504, 505];
+pub(crate) const OWN_STATUSES: [u16; 13] = [400, 408, 413, 414, 417, 421, 431, 501, 502, 503, 504, 505, 508];
 
 /// Why a datagram went no further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

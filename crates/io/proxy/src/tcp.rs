@@ -42,7 +42,9 @@ pub(crate) async fn serve(mut client: Client) {
             let total = client.worker.clock.now().since(began);
             let story = tries.give_up(&pool, unserved);
             let (_, reason) = unserved.told();
-            return client.log(&Event { story: Some(&story), ..Event::broken(None, &reason, total) });
+            let event = Event::broken(None, &reason, total);
+            let pool = Some(pool.shared.name.as_str());
+            return client.log(&Event { pool, story: Some(&story), ..event });
         }
     };
     let idle = settings.deadlines.tunnel_idle;
@@ -50,10 +52,15 @@ pub(crate) async fn serve(mut client: Client) {
     let room = client.room(settings.deadlines.server_body_idle);
     if transfer::write_all(&server.socket, room, &carried).await.is_err() {
         client.socket.reset_on_close();
+        let total = client.worker.clock.now().since(began);
+        let event = Event::broken(None, "the server took nothing", total);
+        client.log(&Event { server: Some(lease.name()), ..event });
         return lease.end(client.worker.clock.now(), Outcome::Failed(Failure::Closed), None);
     }
+    let early = carried.len() as u64;
     drop(carried);
-    let ended = tunnel::run(&client.worker, (&client.socket, &server.socket), &client.watch, idle).await;
+    let sockets = (&client.socket, &server.socket);
+    let (ended, passed) = tunnel::run(&client.worker, sockets, &client.watch, idle).await;
     let (outcome, end) = match ended {
         Ok(()) => (Outcome::Served, DONE),
         Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
@@ -72,7 +79,14 @@ pub(crate) async fn serve(mut client: Client) {
         connected: server.waits.connected,
         ..Event::broken(None, end, now.since(began))
     };
-    client.log(&Event { server: Some(lease.name()), ..times });
+    client.log(&Event {
+        server: Some(lease.name()),
+        pool: Some(&pool.shared.name),
+        received_bytes: passed.received + early,
+        sent_bytes: passed.sent,
+        tries: tries.tried.count().saturating_add(1),
+        ..times
+    });
     // Its port may be what the next connection waits for.
     drop(server);
     lease.end(now, outcome, None);

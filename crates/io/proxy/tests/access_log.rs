@@ -6,7 +6,7 @@ mod support;
 use std::{io::Write as _, path::Path};
 
 use serde_json::Value;
-use support::{Client, Plane, answering, config, eventually, ok, server};
+use support::{Client, Plane, answering, config, eventually, nobody, ok, server};
 
 /// A plane that writes its access log to `access.log` in `folder`.
 fn plane(mode: &str, server: std::net::SocketAddr, folder: &Path, log: &str) -> Plane {
@@ -137,4 +137,92 @@ fn requests_without_a_whole_answer_and_connections_of_tcp_have_their_lines_too()
     drop(client);
     let line: Value = serde_json::from_str(&lines(&folder.path().join("access.log"), 1)[0]).unwrap();
     assert_eq!((&line["protocol"], &line["server"]), (&"tcp".into(), &"s0".into()));
+    assert_eq!((&line["received_bytes"], &line["sent_bytes"]), (&2.into(), &2.into()));
+    assert_eq!((&line["tries"], &line["end"]), (&1.into(), &"done".into()));
+}
+
+#[test]
+fn a_route_and_its_pool_are_named_and_every_server_that_was_tried_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let route = "[[route]]\nname = \"exams\"\npath_prefix = \"/exam\"\npool = \"other\"\n\
+                 [[pool]]\nname = \"other\"\npolicy = \"round-robin\"\n[[pool.server]]\nname = \"gone\"\n";
+    let pool = format!(
+        "{route}address = \"{}\"\n[[pool.server]]\nname = \"good\"\naddress = \"{}\"\n{}",
+        nobody(),
+        answering(|_, _| ok(b"x")),
+        support::QUICK
+    );
+    let log = format!("[access_log]\npath = \"{}\"\n", folder.path().join("access.log").display());
+    let plane = Plane::start(&config("http", &[answering(|_, _| ok(b"x"))], &pool, &log), 1);
+    let mut client = plane.client();
+    client.get("/");
+    for _ in 0..2 {
+        assert_eq!(client.get("/exam").status, 200);
+    }
+    let lines: Vec<Value> = lines(&folder.path().join("access.log"), 3)
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(lines[0].get("route").is_none(), "{lines:#?}");
+    assert_eq!((&lines[0]["pool"], &lines[0]["tries"]), (&"app".into(), &1.into()));
+    for line in &lines[1..] {
+        assert_eq!((&line["route"], &line["pool"]), (&"exams".into(), &"other".into()));
+        assert_eq!(line["server"], "good");
+    }
+    assert!(lines[1..].iter().any(|line| line["tries"] == 2), "{lines:#?}");
+}
+
+#[test]
+fn bytes_of_long_tunnels_are_counted_to_the_last_one() {
+    const LONG: usize = 3 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let echo = server(|mut peer| {
+        let mut back = peer.stream.try_clone().unwrap();
+        let _ = std::io::copy(&mut peer.stream, &mut back);
+    });
+    let plane = plane("tcp", echo, folder.path(), "");
+    let mut client = Client::connect(plane.address());
+    let mut writer = client.0.stream.try_clone().unwrap();
+    let sent = std::thread::spawn(move || {
+        writer.write_all(&support::noise(LONG)).unwrap();
+        writer.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    assert!(client.0.take(LONG) == support::noise(LONG), "what came back is what was sent");
+    assert!(client.is_closed());
+    sent.join().unwrap();
+    let line: Value = serde_json::from_str(&lines(&folder.path().join("access.log"), 1)[0]).unwrap();
+    assert_eq!((&line["received_bytes"], &line["sent_bytes"]), (&LONG.into(), &LONG.into()));
+}
+
+#[test]
+fn a_session_of_udp_has_a_line_with_its_bytes_when_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut piece = [0; 64];
+        while let Ok((length, from)) = socket.recv_from(&mut piece) {
+            let _ = socket.send_to(&[&piece[..length], b"!"].concat(), from);
+        }
+    });
+    let log = format!("[access_log]\npath = \"{}\"\n", folder.path().join("access.log").display());
+    let text = config("udp", &[address], "", &log)
+        .replace("pool = \"app\"\n", "pool = \"app\"\n[listener.udp]\nidle = \"1s\"\n")
+        .replace("kind = \"tcp\"", "kind = \"udp\"");
+    let plane = Plane::start(&text, 1);
+    let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.connect(plane.address()).unwrap();
+    client.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    let mut piece = [0; 64];
+    for _ in 0..2 {
+        client.send(b"ask").unwrap();
+        assert_eq!(client.recv(&mut piece).unwrap(), 4);
+    }
+    let line: Value = serde_json::from_str(&lines(&folder.path().join("access.log"), 1)[0]).unwrap();
+    assert_eq!(
+        (&line["protocol"], &line["server"], &line["end"]),
+        (&"udp".into(), &"s0".into(), &"done".into())
+    );
+    assert_eq!((&line["received_bytes"], &line["sent_bytes"]), (&6.into(), &8.into()));
+    assert_eq!(line["client"], client.local_addr().unwrap().to_string());
 }

@@ -97,6 +97,12 @@ impl Family {
         Self::new(name, help, Kind::Histogram)
     }
 
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
     const fn new(name: &'static str, help: &'static str, kind: Kind) -> Self {
         assert!(starts_with(name, "evenkeel_"), "a name begins with that of the product");
         assert!(is_name(name), "a name has small letters, digits and `_`");

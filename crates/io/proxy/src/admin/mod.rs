@@ -4,6 +4,7 @@
 //! changes anything, and nothing here runs on a worker's thread.
 
 pub(crate) mod control;
+mod families;
 mod metrics;
 pub(crate) mod notify;
 pub(crate) mod orders;

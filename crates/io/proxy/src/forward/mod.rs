@@ -165,7 +165,7 @@ async fn over_http1<U: Source, D: Answering>(
         // How long content takes to arrive says nothing of the server.
         let timed = lease.times() == Times::Matter && exchange.up.is_none();
         server.asked = timed.then(|| exchange.client.worker.clock.now());
-        exchange.request.goes_to(exchange.client, pool, &lease);
+        exchange.request.goes_to(exchange.client, pool, &lease, &tries.tried);
         exchange.request.others_left = usize::from(tries.tried.count()) + 1 < pool.shared.servers.len();
         let broken = match http1::converse(exchange, (&mut lease, &mut server), &tries.tried).await {
             Ok(served) => {
@@ -250,7 +250,7 @@ pub(crate) async fn over_http2<U: Source, D: Answering>(
         };
         let timed = lease.times() == Times::Matter && exchange.up.is_none();
         linked.asked = timed.then(|| exchange.client.worker.clock.now());
-        exchange.request.goes_to(exchange.client, pool, &lease);
+        exchange.request.goes_to(exchange.client, pool, &lease, &tries.tried);
         exchange.request.others_left = usize::from(tries.tried.count()) + 1 < pool.shared.servers.len();
         let how = (pool.scheme(), &tries.tried);
         let failed = match http2::converse(exchange, (&mut lease, &mut linked), how).await {
@@ -302,6 +302,9 @@ fn finish<U, D>(exchange: &Exchange<'_, U, D>, served: &Served, servant: Servant
             request: Some(&exchange.request),
             status: Some(served.status),
             sent_bytes: served.sent,
+            received_bytes: exchange.request.received,
+            pool: None,
+            tries: exchange.request.tries.get(),
             server: Some(servant.lease.name()),
             end: access_log::DONE,
             story: None,

@@ -26,7 +26,7 @@ use crate::{
         scratch::{self, SCRATCH_BYTES, Scratch},
         socket::Read,
         sweep::{Phase, Watch},
-        tunnel,
+        tunnel::{self, Passed},
     },
     pool::{Kept, Lease, Miss, PoolState, Reuse, Server, Times, Tries, Unserved, deadline},
     proxied::Announcement,
@@ -127,7 +127,7 @@ pub(crate) async fn run(client: &mut Client, mut request: Request) -> After {
                 }
             }
         };
-        request.goes_to(client, &pool, &lease);
+        request.goes_to(client, &pool, &lease, &tries.tried);
         request.others_left = usize::from(tries.tried.count()) + 1 < pool.shared.servers.len();
         let broken = match converse(client, &mut request, (&mut lease, &mut server), &tries.tried).await {
             Ok(answer) => {
@@ -263,7 +263,9 @@ async fn converse(
                     Box::pin(transfer::download(client, (&*lease, server), &mut answer)).await?;
                 }
                 if answer.onward == Onward::Upgrade {
-                    Box::pin(upgraded(client, server)).await;
+                    let passed = Box::pin(upgraded(client, server)).await;
+                    request.received += passed.received;
+                    answer.sent += passed.sent;
                 }
                 return Ok(answer);
             }
@@ -431,6 +433,9 @@ fn log_answer(
         request: Some(request),
         status: Some(answer.status),
         sent_bytes: answer.sent,
+        received_bytes: request.received,
+        pool: None,
+        tries: request.tries.get(),
         server: Some(lease.name()),
         end: access_log::DONE,
         story: None,
@@ -481,14 +486,17 @@ fn log_broken(client: &Client, request: &Request, end: &str) -> After {
     After::Close
 }
 
-/// Carries a connection on after its upgrade to a WebSocket.
-async fn upgraded(client: &mut Client, server: &mut Server) {
+/// Carries a connection on after its upgrade to a WebSocket; what has passed.
+async fn upgraded(client: &mut Client, server: &mut Server) -> Passed {
     let idle = client.listening.settings().deadlines.tunnel_idle;
     let carried = std::mem::take(&mut client.carry);
     // Frames that came right behind the request: few, and the server has just begun to read.
-    if server.socket.write(&carried).is_ok_and(|written| written == carried.len()) {
-        let _ = tunnel::run(&client.worker, (&client.socket, &server.socket), &client.watch, idle).await;
+    if !server.socket.write(&carried).is_ok_and(|written| written == carried.len()) {
+        return Passed::default();
     }
+    let sockets = (&client.socket, &server.socket);
+    let (_, passed) = tunnel::run(&client.worker, sockets, &client.watch, idle).await;
+    Passed { received: passed.received + carried.len() as u64, ..passed }
 }
 
 /// What a client is told: that its route's time was over, where that is the cause.

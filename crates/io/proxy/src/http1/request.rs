@@ -3,7 +3,7 @@
 //! Owns: reading a head, and deciding whether it is taken. Invariant: what is written for the server is framed
 //! by what `core/http1` found, and bytes behind the request's end stay with the client (I9).
 
-use evenkeel_balance::Key;
+use evenkeel_balance::{Key, Tried};
 use evenkeel_config::balancer::{Deadlines, Http2, Protocol};
 use evenkeel_http1::{
     ChunkError, Framing, Hop, Method, Parsed, Received, RequestError, RequestHead, RequestIds, Version,
@@ -73,7 +73,7 @@ pub(crate) struct Request {
     pub(crate) id: Option<Box<str>>,
     /// Its trace, when it is recorded.
     pub(crate) traced: Option<Box<Traced>>,
-    /// Servers that it was sent to.
+    /// Tries at servers, those included to which no connection came about.
     pub(crate) tries: Cell<u8>,
     /// What the access log or the trace will say of it, when there is one.
     pub(crate) line: Option<Box<Line>>,
@@ -109,8 +109,8 @@ impl Request {
     }
 
     /// It is about to be sent to a server.
-    pub(crate) fn goes_to(&mut self, client: &Client, pool: &PoolState, lease: &Lease) {
-        self.tries.set(self.tries.get().saturating_add(1));
+    pub(crate) fn goes_to(&mut self, client: &Client, pool: &PoolState, lease: &Lease, tried: &Tried) {
+        self.tries.set(self.tries.get().max(tried.count()).saturating_add(1));
         pool.stick(self.bound.as_mut(), lease.server);
         if let Some(traced) = &self.traced {
             let now = client.worker.clock.now();

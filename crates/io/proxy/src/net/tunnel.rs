@@ -51,11 +51,13 @@ struct Direction {
     unwritten: Vec<u8>,
     /// Only in a long run.
     pipe: Option<Pipe>,
+    read_bytes: u64,
+    written_bytes: u64,
 }
 
 impl Direction {
     const fn new() -> Self {
-        Self { course: Course::Open, unwritten: Vec::new(), pipe: None }
+        Self { course: Course::Open, unwritten: Vec::new(), pipe: None, read_bytes: 0, written_bytes: 0 }
     }
 
     /// Moves all that can be moved in a turn, then waits for more or for its next turn; whether anything was moved.
@@ -94,7 +96,10 @@ impl Direction {
         if let Some((pipe, to)) = self.pipe.as_mut().filter(|pipe| !pipe.is_empty()).zip(to.plain()) {
             return match pipe.empty(to) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Step::Unwritten),
-                other => other.map(Step::Moved),
+                other => other.map(|bytes| {
+                    self.written_bytes += bytes as u64;
+                    Step::Moved(bytes)
+                }),
             };
         }
         match self.course {
@@ -121,7 +126,9 @@ impl Direction {
                     return Ok(Step::Moved(0));
                 }
             };
+            self.read_bytes += length as u64;
             let written = to.write(&scratch.input[..length])?;
+            self.written_bytes += written as u64;
             self.unwritten = scratch.input[written..length].to_vec();
             if length as u64 >= SPLICE_FROM && from.plain().and(to.plain()).is_some() {
                 // Where the system grants no pipe, copying does as well.
@@ -144,12 +151,17 @@ impl Direction {
                 Ok(Step::Unread)
             }
             Err(error) => Err(error),
-            Ok(_) => Ok(Step::Moved(0)),
+            Ok(bytes) => {
+                self.read_bytes += bytes as u64;
+                Ok(Step::Moved(0))
+            }
         }
     }
 
     fn write_on(&mut self, to: &Socket) -> io::Result<Step> {
-        match to.write(&self.unwritten)? {
+        let written = to.write(&self.unwritten)?;
+        self.written_bytes += written as u64;
+        match written {
             0 => Ok(Step::Unwritten),
             written if written == self.unwritten.len() => {
                 self.unwritten = Vec::new();
@@ -169,16 +181,26 @@ impl Direction {
     }
 }
 
-/// Moves bytes both ways until both have ended, one side fails, or nothing moves for `idle`.
+/// What passed through a tunnel between a client and a server.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Passed {
+    /// Bytes that came from the client.
+    pub(crate) received: u64,
+    /// Bytes that went to the client.
+    pub(crate) sent: u64,
+}
+
+/// Moves bytes both ways, between a client and a server, until both have ended, one side fails, or nothing moves for
+/// `idle`; what has passed, however it ended.
 pub(crate) async fn run(
     worker: &Worker,
     (a, b): (&Socket, &Socket),
     watch: &Watch,
     idle: Duration,
-) -> io::Result<()> {
+) -> (io::Result<()>, Passed) {
     let (mut forth, mut back) = (Direction::new(), Direction::new());
     watch.set(Phase::Busy, deadline(worker.clock.now(), idle));
-    std::future::poll_fn(|context| {
+    let ended = std::future::poll_fn(|context| {
         let (there, here) = (forth.poll(worker, (a, b), context)?, back.poll(worker, (b, a), context)?);
         if forth.course == Course::Over && back.course == Course::Over {
             return Poll::Ready(Ok(()));
@@ -188,5 +210,6 @@ pub(crate) async fn run(
         }
         watch.poll_expired(context).map(|Expired| Err(io::Error::from(io::ErrorKind::TimedOut)))
     })
-    .await
+    .await;
+    (ended, Passed { received: forth.read_bytes, sent: back.written_bytes })
 }

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use super::{Flow, Sessions, socket::ServerSocket};
 use crate::{
+    access_log::{DONE, Event, Whom},
     net::{
         scratch,
         sweep::{Phase, Watch},
@@ -35,6 +36,11 @@ pub(super) struct Session {
     /// The servers that have failed it since one answered.
     tried: Cell<Tried>,
     moved: Notify,
+    began: Instant,
+    received_bytes: Cell<u64>,
+    sent_bytes: Cell<u64>,
+    /// Servers that it was with.
+    servers: Cell<u8>,
 }
 
 impl Session {
@@ -54,6 +60,10 @@ impl Session {
             answered: Cell::new(false),
             tried: Cell::new(Tried::NONE),
             moved: Notify::new(),
+            began: now,
+            received_bytes: Cell::new(0),
+            sent_bytes: Cell::new(0),
+            servers: Cell::new(1),
         };
         session.touch(now);
         Rc::new(session)
@@ -66,7 +76,7 @@ impl Session {
 
     /// Ends it at once.
     pub(super) fn cut(&self) {
-        self.close(Outcome::ClientGone);
+        self.close(Outcome::ClientGone, "the listener drained");
         self.moved.notify_one();
     }
 
@@ -80,7 +90,10 @@ impl Session {
         loop {
             let socket = Rc::clone(&self.socket.borrow());
             match socket.send(bytes) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.received_bytes.set(self.received_bytes.get() + bytes.len() as u64);
+                    return Ok(());
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(Dropped::ServerRoom),
                 Err(error) if is_too_long(&error) => return Err(Dropped::TooLong),
                 Err(error) if self.fail(&error, now) => {}
@@ -98,7 +111,7 @@ impl Session {
         };
         let moved = self.leave(outcome, now);
         if !moved {
-            self.close(outcome);
+            self.close(outcome, "the server failed, and no other could be asked");
             self.moved.notify_one();
         }
         moved
@@ -113,6 +126,7 @@ impl Session {
         let Some((lease, socket)) = self.sessions.find(&self.flow, &mut tried, now) else { return false };
         self.tried.set(tried);
         self.answered.set(false);
+        self.servers.set(self.servers.get().saturating_add(1));
         self.sessions.listening.tally().udp.moved.up();
         *self.socket.borrow_mut() = Rc::new(socket);
         let before = self.lease.borrow_mut().replace(lease);
@@ -141,6 +155,7 @@ impl Session {
                 Ok(()) => {
                     tally.sent.up();
                     tally.sent_bytes.add(length as u64);
+                    self.sent_bytes.set(self.sent_bytes.get() + length as u64);
                 }
                 Err(error) if is_too_long(&error) => tally.dropped(Dropped::TooLong),
                 // No room, or the client's box has said that nobody listens there any more.
@@ -150,10 +165,36 @@ impl Session {
         })
     }
 
-    fn close(&self, outcome: Outcome) {
+    fn close(&self, outcome: Outcome, end: &str) {
         let lease = self.lease.borrow_mut().take();
-        lease.into_iter().for_each(|lease| lease.end(self.sessions.worker.clock.now(), outcome, None));
+        if let Some(lease) = lease {
+            let now = self.sessions.worker.clock.now();
+            self.log(&lease, end, now);
+            lease.end(now, outcome, None);
+        }
         self.sessions.end(&self.flow);
+    }
+}
+
+impl Session {
+    fn log(&self, lease: &Lease, end: &str, now: Instant) {
+        let settings = self.sessions.listening.settings();
+        let Some(log) = &settings.access_log else { return };
+        let event = Event {
+            server: Some(lease.name()),
+            received_bytes: self.received_bytes.get(),
+            sent_bytes: self.sent_bytes.get(),
+            tries: self.servers.get(),
+            ..Event::broken(None, end, now.since(self.began))
+        };
+        let whom = Whom {
+            listener: self.sessions.listening.name(),
+            pool: &settings.pool.shared.name,
+            client: self.flow.client,
+            protocol: settings.mode.as_str(),
+            tls: None,
+        };
+        log.write(&event, whom);
     }
 }
 
@@ -179,11 +220,9 @@ pub(super) async fn carry(session: Rc<Session>) {
                     tokio::task::yield_now().await;
                 }
             }
-            Ok(Err(_)) => return session.close(Outcome::ClientGone),
-            Err(_) => {
-                let outcome = if session.answered.get() { Outcome::Served } else { Outcome::ClientGone };
-                return session.close(outcome);
-            }
+            Ok(Err(_)) => return session.close(Outcome::ClientGone, "the server's socket broke"),
+            Err(_) if session.answered.get() => return session.close(Outcome::Served, DONE),
+            Err(_) => return session.close(Outcome::ClientGone, "the server did not answer"),
         }
     }
 }
