@@ -126,3 +126,32 @@ fn a_route_cannot_take_the_host_from_a_request_nor_give_it_two() {
         );
     }
 }
+
+#[test]
+fn what_servers_are_told_is_asked_for_in_known_words_and_only_where_it_can_be_told() {
+    use balancer::{ProxyField, ProxyFields};
+    let parse = |lines: &str| {
+        let text = format!(
+            "[[listener]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\nmode = \"http\"\npool = \"app\"\n[[pool]]\n\
+             name = \"app\"\n{lines}\n[[pool.server]]\nname = \"a\"\naddress = \"10.0.0.7:80\"\n"
+        );
+        balancer::Config::parse("balancer.toml", &text)
+    };
+    let fields = |lines: &str| parse(lines).unwrap().pools()[0].proxy_protocol.unwrap().fields;
+    assert_eq!(fields("proxy_protocol = \"v1\""), ProxyFields::NONE);
+    assert_eq!(fields("proxy_protocol = \"v2\""), ProxyFields::ALL);
+    assert_eq!(fields("proxy_protocol = \"v2\"\nproxy_fields = []"), ProxyFields::NONE);
+    let two = fields("proxy_protocol = \"v2\"\nproxy_fields = [\"tls\", \"unique-id\"]");
+    assert!(two.has(ProxyField::Tls) && two.has(ProxyField::UniqueId));
+    assert!(
+        !two.has(ProxyField::ClientName) && !two.has(ProxyField::Authority) && !two.has(ProxyField::Alpn)
+    );
+    for lines in [
+        "proxy_fields = []",
+        "proxy_protocol = \"v1\"\nproxy_fields = []",
+        "proxy_protocol = \"v2\"\nproxy_fields = [\"ssl\"]",
+        "proxy_protocol = \"v2\"\nproxy_fields = \"tls\"",
+    ] {
+        assert_eq!(parse(lines).unwrap_err().count(), 1, "{lines}");
+    }
+}

@@ -34,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) certificate_fields: CertificateFields,
     /// Answers to authorities that ask whether names are ours, where requests come in the clear.
     pub(crate) challenges: Vec<Arc<Challenges>>,
+    /// Whether servers of some pool are told which names clients of TLS ask for.
+    pub(crate) tells_names: bool,
     /// Other pools, by the name that a TLS client asks for.
     pub(crate) passing: Option<Passing>,
     pub(crate) limits: Limits,

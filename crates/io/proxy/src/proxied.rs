@@ -7,7 +7,7 @@
 
 use std::{io, net::SocketAddr, os::fd::AsRawFd as _};
 
-use evenkeel_config::balancer::ProxyVersion;
+use evenkeel_config::balancer::{ProxyField, ProxySent, ProxyVersion};
 use evenkeel_proxy_protocol::{
     Endpoints, Error, Facts, Header, MAX_HEADER_BYTES, Parsed, Tls, TlsClient, Transport, parse, write_v1,
     write_v2,
@@ -141,30 +141,49 @@ fn take(client: &Client, length: usize) -> Result<(), Refused> {
     })
 }
 
+/// The name that a client asks for whose TLS is passed on without decrypting it: its first message is carried still.
+fn asked_name(client: &Client) -> Option<String> {
+    match evenkeel_tls_hello::look(&client.carry) {
+        Ok(evenkeel_tls_hello::Look::Hello(hello)) => hello.server_name,
+        Ok(evenkeel_tls_hello::Look::Partial) | Err(_) => None,
+    }
+}
+
 /// What a server is told of a client before its first byte.
 #[derive(Debug, Clone)]
 pub(crate) struct Announcement(Box<[u8]>);
 
 impl Announcement {
-    /// Of this client.
-    pub(crate) fn of(client: &Client, version: ProxyVersion) -> Self {
+    /// Of this client; `id` is what its request is called, where that is told.
+    pub(crate) fn of(client: &Client, sent: ProxySent, id: Option<&str>) -> Self {
         let endpoints = match (client.from(), client.socket.local()) {
             (source, Some(destination)) => {
                 Endpoints::Internet { source, destination, transport: Transport::Stream }
             }
             (_, None) => Endpoints::Unknown,
         };
+        let told = |field| sent.fields.has(field);
         let session = client.socket.session();
-        let facts = session.as_ref().map_or(Facts::NONE, |session| {
-            let common = session.common();
+        let common = session.as_ref().map(|session| session.common());
+        let shown = common.and_then(|common| common.peer_certificates()?.first());
+        let name = shown.filter(|_| told(ProxyField::ClientName)).and_then(tls::identity::common_name);
+        let passed = if session.is_none() && told(ProxyField::Authority) { asked_name(client) } else { None };
+        let tls = common.filter(|_| told(ProxyField::Tls)).map(|common| {
             let (version, cipher) = tls::words(common).unzip();
-            let client = match common.peer_certificates() {
-                Some(_) => TlsClient::Verified { name: None },
+            let client = match shown {
+                Some(_) => TlsClient::Verified { name: name.as_deref() },
                 None => TlsClient::Anonymous,
             };
-            Facts { alpn: common.alpn_protocol(), tls: Some(Tls { version, cipher, client }), ..Facts::NONE }
+            Tls { version, cipher, client }
         });
-        Self::made(version, &Header { endpoints, facts })
+        let asked = session.as_ref().and_then(|session| session.asked_name.as_deref()).or(passed.as_deref());
+        let facts = Facts {
+            alpn: common.filter(|_| told(ProxyField::Alpn)).and_then(|common| common.alpn_protocol()),
+            authority: asked.filter(|_| told(ProxyField::Authority)),
+            unique_id: id.filter(|_| told(ProxyField::UniqueId)).map(str::as_bytes),
+            tls,
+        };
+        Self::made(sent.version, &Header { endpoints, facts })
     }
 
     /// Of a connection that is for nobody but ourselves: a health check.

@@ -32,7 +32,7 @@ pub(crate) async fn serve(mut client: Client) {
     }
     let mut tries = Tries::NONE;
     let key = pool.source_key(client.from().ip());
-    let announcement = pool.announces().map(|version| Announcement::of(&client, version));
+    let announcement = pool.announces().map(|sent| Announcement::of(&client, sent, None));
     let reuse = announcement.as_ref().map_or(Reuse::Fresh, Reuse::Announced);
     let found = Box::pin(pool.obtain(None, (&mut tries, key), &client.watch, &reuse)).await;
     let (lease, server) = match found {
@@ -74,18 +74,15 @@ pub(crate) async fn serve(mut client: Client) {
         }
     };
     let now = client.worker.clock.now();
-    let times = Event {
-        queued: server.waits.queued,
-        connected: server.waits.connected,
-        ..Event::broken(None, end, now.since(began))
-    };
     client.log(&Event {
         server: Some(lease.name()),
         pool: Some(&pool.shared.name),
         received_bytes: passed.received + early,
         sent_bytes: passed.sent,
         tries: tries.tried.count().saturating_add(1),
-        ..times
+        queued: server.waits.queued,
+        connected: server.waits.connected,
+        ..Event::broken(None, end, now.since(began))
     });
     // Its port may be what the next connection waits for.
     drop(server);

@@ -248,6 +248,7 @@ impl Worker {
             tls: planned.tls.clone(),
             passing: Passing::new(listener, pools),
             certificate_fields: plan.certificate_fields(),
+            tells_names: pools.iter().any(|pool| pool.tells_names()),
             challenges: if planned.tls.is_none() { plan.challenges() } else { Vec::new() },
             limits: *plan.config.limits(),
             deadlines: *plan.config.deadlines(),

@@ -48,7 +48,7 @@ pub use listener::{Http2, Listener, ListenerIndex, Mode};
 pub use log::{AccessLog, LogFormat, LogTarget};
 pub use policy::{Failover, HashBy, Hashing, LoadBound, Policy, Priority};
 pub use pool::{Ejection, Learned, Pool, PoolIndex, PoolLimits, Protocol, Retry, Server};
-pub use proxy_protocol::{ProxyProtocol, ProxyVersion};
+pub use proxy_protocol::{ProxyField, ProxyFields, ProxyProtocol, ProxySent, ProxyVersion};
 pub use sni::{SniName, SniRule};
 pub use sticky::{Draining, SameSite, Scripts, Secure, Sticky};
 pub use tls::{

@@ -12,7 +12,7 @@ use core::{
 use evenkeel_units::PerMille;
 
 use super::{
-    Claims, HealthCheck, Mode, PoolTls, ProxyVersion,
+    Claims, HealthCheck, Mode, PoolTls, ProxySent,
     check::{self, CHECK_KEYS},
     discovery::{self, DISCOVERY_KEYS, Discovery},
     hedge::{self, HEDGE_KEYS, Hedge},
@@ -79,7 +79,7 @@ pub struct Pool {
     /// How clients come back to their server; `None` when they need not. Means nothing to listeners in mode `tcp`.
     pub sticky: Option<Sticky>,
     /// How servers are told whom a connection is from; `None` when they are not.
-    pub proxy_protocol: Option<ProxyVersion>,
+    pub proxy_protocol: Option<ProxySent>,
     /// How long a server that has come back takes to its full share; zero for at once.
     pub slow_start: Duration,
     /// What is encrypted with its servers; `None` for nothing.
@@ -185,6 +185,7 @@ const POOL_KEYS: &[&str] = &[
     "sticky",
     "slow_start",
     "proxy_protocol",
+    "proxy_fields",
     "tls",
 ];
 

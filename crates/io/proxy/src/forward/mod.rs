@@ -148,7 +148,8 @@ async fn over_http1<U: Source, D: Answering>(
     pool: &Rc<PoolState>,
 ) -> Ended {
     let mut tries = Tries::NONE;
-    let announcement = pool.announces().map(|version| Announcement::of(exchange.client, version));
+    let announcement =
+        pool.announces().map(|sent| Announcement::of(exchange.client, sent, exchange.request.id.as_deref()));
     let mut reuse = announcement.as_ref().map_or(Reuse::Allowed, Reuse::Announced);
     loop {
         let found = match reuse {

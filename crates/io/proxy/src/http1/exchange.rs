@@ -108,7 +108,7 @@ pub(crate) async fn run(client: &mut Client, mut request: Request) -> After {
         return Box::pin(from_http1::run(client, request, &pool)).await;
     }
     let mut tries = Tries::NONE;
-    let announcement = pool.announces().map(|version| Announcement::of(client, version));
+    let announcement = pool.announces().map(|sent| Announcement::of(client, sent, request.id.as_deref()));
     let mut reuse = announcement.as_ref().map_or(Reuse::Allowed, Reuse::Announced);
     loop {
         let kept = match reuse {

@@ -59,7 +59,10 @@ impl Checks {
     pub(crate) fn follow(&mut self, plan: &Plan, clock: Clock) {
         let mut before = std::mem::take(&mut self.0);
         let checks = |(settings, pool): (&evenkeel_config::balancer::Pool, &Arc<PoolShared>)| {
-            let way = Way { announce: settings.proxy_protocol, protocol: settings.protocol };
+            let way = Way {
+                announce: settings.proxy_protocol.map(|sent| sent.version),
+                protocol: settings.protocol,
+            };
             let settings = &settings.health_check;
             let same = |known: &PoolChecks| {
                 Arc::ptr_eq(&known.pool, pool) && known.settings == *settings && known.way == way

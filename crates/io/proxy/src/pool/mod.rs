@@ -28,7 +28,7 @@ use std::{
 use evenkeel_balance::{
     Failure, Key, Layout, LocalCause, Outcome, Pick, Pool, Queue, ServerIndex, Tried, Verdict,
 };
-use evenkeel_config::balancer::{self, Protocol, ProxyVersion};
+use evenkeel_config::balancer::{self, Protocol, ProxyField, ProxySent};
 use evenkeel_route::StickyCookies;
 use evenkeel_units::Instant;
 use tokio::sync::oneshot;
@@ -246,12 +246,12 @@ impl PoolState {
 
     /// Says whom a connection is from, where the servers expect that: before everything else, TLS included.
     fn announce(&self, socket: &Socket, reuse: Reuse<'_>) -> Result<(), Outcome> {
-        let Some(version) = self.announces() else { return Ok(()) };
+        let Some(sent) = self.announces() else { return Ok(()) };
         let ours;
         let announcement = match reuse {
             Reuse::Announced(announcement) => announcement,
             Reuse::Allowed | Reuse::Fresh => {
-                ours = Announcement::of_ourselves(version);
+                ours = Announcement::of_ourselves(sent.version);
                 &ours
             }
         };
@@ -263,8 +263,13 @@ impl PoolState {
         }
     }
 
-    /// How the servers expect to be told whom a connection is from.
-    pub(crate) fn announces(&self) -> Option<ProxyVersion> {
+    /// Whether servers are told which name a client asked for.
+    pub(crate) fn tells_names(&self) -> bool {
+        self.announces().is_some_and(|sent| sent.fields.has(ProxyField::Authority))
+    }
+
+    /// How the servers expect to be told whom a connection is from, and what else; `None` when they do not.
+    pub(crate) fn announces(&self) -> Option<ProxySent> {
         self.balance.borrow().settings().proxy_protocol
     }
 

@@ -56,6 +56,11 @@ pub(crate) async fn serve(mut client: Client, front: Arc<Front>) {
         let shown = session.common().peer_certificates().and_then(|chain| chain.first());
         session.told = identity::lines(shown);
     }
+    if !settings.tells_names
+        && let Some(mut session) = client.socket.session()
+    {
+        session.asked_name = None;
+    }
     let resumed = client.socket.session().is_some_and(|session| session.is_resumed());
     client.listening.tally().shaken(resumed);
     // A task of its own, so that the handshake's room is free as long as the client stays.

@@ -58,6 +58,12 @@ pub(crate) fn lines(shown: Option<&CertificateDer<'_>>) -> Box<[u8]> {
     text.into_bytes().into()
 }
 
+/// The common name in a certificate's subject, the last one where there are several.
+pub(crate) fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(certificate).ok()?;
+    parsed.subject().iter_common_name().last()?.as_str().ok().map(str::to_owned)
+}
+
 /// A name in the form of RFC 4514, its last part first, in printable ASCII.
 fn subject(name: &X509Name<'_>) -> String {
     let part = |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| {

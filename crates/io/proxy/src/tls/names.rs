@@ -5,6 +5,7 @@
 //! label, the first (RFC 9525 §6.3); all certificates are replaced at once.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -114,8 +115,21 @@ impl std::fmt::Debug for Certificates {
     }
 }
 
+thread_local! {
+    /// The name in the last first message that a client of this thread sent.
+    static ASKED: Cell<Option<Box<str>>> = const { Cell::new(None) };
+}
+
+/// The name that the client asked for whose first message was read just now, on this thread; once.
+///
+/// A session of rustls without buffers does not tell it.
+pub(super) fn take_asked() -> Option<Box<str>> {
+    ASKED.take()
+}
+
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        ASKED.set(hello.server_name().map(Into::into));
         if let Some(challenges) = &self.challenges
             && hello.alpn().is_some_and(|mut protocols| protocols.any(|protocol| protocol == ALPN))
         {

@@ -18,7 +18,10 @@ use rustls::{
     unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus},
 };
 
-use crate::net::{scratch::SCRATCH_BYTES, socket::Read, wire::Wire};
+use crate::{
+    net::{scratch::SCRATCH_BYTES, socket::Read, wire::Wire},
+    tls::names,
+};
 
 /// Most plaintext in a record (RFC 8446 §5.1).
 const RECORD_BYTES: usize = 16 * 1024;
@@ -112,6 +115,8 @@ pub(crate) struct Session {
     ours: Ours,
     /// What servers are told of the other side's certificate; empty where none was asked for.
     pub(crate) told: Box<[u8]>,
+    /// The name that the client asked for (RFC 6066 §3), where somebody is told of it.
+    pub(crate) asked_name: Option<Box<str>>,
 }
 
 /// What working off records came to.
@@ -159,6 +164,7 @@ impl Session {
             theirs: Theirs::Open,
             ours: Ours::Open,
             told: Box::default(),
+            asked_name: None,
         }
     }
 
@@ -320,7 +326,12 @@ impl Session {
         }
         if self.common().is_handshaking() {
             self.flush(wire)?;
+            // What a handshake left that failed is not this client's.
+            drop(names::take_asked());
             RECORDS.with_borrow_mut(|records| self.receive(wire, &mut records.input, &mut []))?;
+            if let Some(asked) = names::take_asked() {
+                self.asked_name = Some(asked);
+            }
         }
         if self.common().is_handshaking() {
             self.flush(wire)?;

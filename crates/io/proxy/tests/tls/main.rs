@@ -12,4 +12,5 @@ mod fragments;
 mod http2;
 mod openssl;
 mod passing;
+mod proxied;
 mod servers;
