@@ -57,9 +57,10 @@ pub fn request_edits(input: &[u8]) -> Seen {
     let peer = Peer { trust, request_ids };
     let Ok(Parsed::Head(head)) = parse_request(bytes, LIMIT, peer) else { return Seen::Refused };
     unedited(&head, bytes);
-    let visible = !target.is_empty() && target.iter().all(u8::is_ascii_graphic);
-    let target =
-        Target::read(target, EscapedSlash::Keep).ok().filter(|_| visible).map(|target| target.whole());
+    let target = Target::read(target, EscapedSlash::Keep)
+        .map(|target| target.whole())
+        .ok()
+        .filter(|target| is_asked_for(target));
     let add: Vec<u8> =
         added.iter().flat_map(|(name, value)| [name, &b": "[..], value, b"\r\n"].concat()).collect();
     let edits = Edits { target: target.as_deref(), remove: &removed, add: &add };
@@ -74,6 +75,13 @@ pub fn request_edits(input: &[u8]) -> Seen {
         assert_eq!(told, own + ours, "a stranger says for whom he asks");
     }
     Seen::Taken
+}
+
+/// Whether a client could ask for this target itself; a rewrite gives another only where its template has it.
+fn is_asked_for(target: &[u8]) -> bool {
+    let text = [b"GET ", target, b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+    let peer = Peer { trust: Trust::Stranger, request_ids: RequestIds::Passed };
+    matches!(parse_request(&text, LIMIT, peer), Ok(Parsed::Head(head)) if head.target.of(&text) == target)
 }
 
 /// A name that a route may change; without the host, which every request must have.
