@@ -145,3 +145,35 @@ pub(crate) fn answer(stream: &[u8], method: Method) -> Course {
         None => course,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    #[test]
+    fn line_ends_behind_a_message_are_not_the_beginning_of_another() {
+        for (rest, end) in [
+            (&b""[..], End::Clean),
+            (b"\r\n", End::Clean),
+            (b"\r\n\r\n", End::Clean),
+            (b"\r", End::Clean),
+            (b"\r\nGET", End::Within),
+            (b"GET", End::Within),
+        ] {
+            let course = requests(&[HEAD, b"0\r\n\r\n", rest].concat());
+            assert_eq!((course.messages.len(), course.end), (1, end), "{rest:?}");
+        }
+    }
+
+    #[test]
+    fn milo_is_not_asked_of_an_extension_at_which_it_fails() {
+        for line in [&b"5;a;05 ; a = 5 ; 5a "[..], b"5;\t\tI\t\t"] {
+            let course = requests(&[HEAD, line, b"\r\nhello\r\n0\r\n\r\n"].concat());
+            assert_eq!((course.messages.len(), course.end), (0, End::Refused), "{line:?}");
+        }
+        let course = requests(&[HEAD, b"5;a=b\r\nhello\r\n0\r\n\r\n"].concat());
+        assert_eq!((course.messages.len(), course.end), (1, End::Clean));
+    }
+}

