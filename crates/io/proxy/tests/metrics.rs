@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use support::{Client, Plane, answering, config, named, ok, sample};
+use support::{Client, Plane, answering, config, eventually, named, ok, sample};
 
 /// A plane with every kind of listener, so that every family is on its page.
 fn plane() -> Plane {
@@ -47,7 +47,11 @@ fn answers_are_in_a_histogram_of_seconds() {
     for _ in 0..3 {
         client.get("/");
     }
-    let page = plane.admin("/metrics").1;
+    // An answer is counted when it has left, so its client may have it a moment before.
+    let page = eventually("three answers are counted", || {
+        let page = plane.admin("/metrics").1;
+        (sample(&page, "evenkeel_request_duration_seconds_count{listener=\"web\"}") == 3).then_some(page)
+    });
     let bucket = |le: &str| {
         sample(&page, &format!("evenkeel_request_duration_seconds_bucket{{listener=\"web\",le=\"{le}\"}}"))
     };
