@@ -77,6 +77,24 @@ fn a_request_whose_content_does_not_come_gives_its_place_to_others_and_goes_on_w
 }
 
 #[test]
+fn many_that_take_their_places_again_at_once_give_them_up_at_once() {
+    let plane = Plane::start(&narrow(answering(|_, body| ok(body)), "queue_deadline = \"5s\"\n"), 1);
+    // With one a tick they would need longer than the other may wait.
+    let mut slow: Vec<Client> = (0..30).map(|_| plane.client()).collect();
+    for (before, client) in slow.iter_mut().enumerate() {
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na");
+        let under_way = format!("\"active\":{}", before + 1);
+        eventually("it has a place", || plane.admin("/status").1.contains(&under_way).then_some(()));
+    }
+    slow.iter_mut().for_each(|client| client.send(b"b"));
+    assert_eq!(plane.client().get("/").status, 200);
+    slow.iter_mut().for_each(|client| client.send(b"c"));
+    for client in &mut slow {
+        assert_eq!(client.answer(false).unwrap().body, b"abc");
+    }
+}
+
+#[test]
 fn a_request_over_http2_whose_content_does_not_come_gives_its_place_to_others() {
     let plane = Plane::start(&narrow(answering(|_, body| ok(body)), ""), 1);
     let mut slow = http2::Raw::connect(plane.address(), &[]);

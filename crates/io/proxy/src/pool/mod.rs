@@ -45,7 +45,7 @@ use crate::{
 };
 use links::Links;
 use ports::{Account, Accounts};
-use room::StalledRequests;
+use room::{Made, StalledRequests};
 use succession::Successor;
 
 pub(crate) use hedge::Times;
@@ -376,9 +376,9 @@ impl PoolState {
         if self.queue.borrow().is_empty() {
             return;
         }
-        if !self.balance.borrow().has_room() {
-            self.make_way(now);
-            if !self.balance.borrow().has_room() {
+        // Many that had given way may have taken their places again at once, over the limit.
+        while !self.balance.borrow().has_room() {
+            if self.make_way(now) == Made::Nothing {
                 return;
             }
         }

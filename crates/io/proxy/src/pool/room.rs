@@ -73,19 +73,32 @@ impl StalledRequests {
     }
 }
 
+/// What came of looking for one that gives way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Made {
+    /// One did.
+    Way,
+    /// Nobody could.
+    Nothing,
+}
+
 impl PoolState {
     /// Frees a place that a request holds which waits for its client, if one may be freed now.
-    pub(super) fn make_way(&self, now: Instant) {
+    pub(super) fn make_way(&self, now: Instant) -> Made {
         let mut stalled = self.stalled.0.borrow_mut();
         match stalled.make_way(now) {
-            Way::GivenBy(waiting) => waiting.pool.step_aside(waiting.server),
+            Way::GivenBy(waiting) => {
+                waiting.pool.step_aside(waiting.server);
+                Made::Way
+            }
             Way::Cut(waiting) => {
                 drop(stalled);
                 waiting.pool.step_aside(waiting.server);
                 waiting.pool.tally(waiting.server).cut_stalled.up();
                 waiting.watch.expire();
+                Made::Way
             }
-            Way::Blocked => {}
+            Way::Blocked => Made::Nothing,
         }
     }
 
