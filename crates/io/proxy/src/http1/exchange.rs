@@ -369,7 +369,9 @@ fn answer(
         out.extend_from_slice(rest);
         keep = false;
     }
-    let written = client.socket.write(out).map_err(|_| Broken::Unread)?;
+    let is_last = matches!(onward, Onward::Close | Onward::Http10) && content.is_done() && request.is_whole();
+    let written = if is_last { client.socket.write_last(out) } else { client.socket.write(out) };
+    let written = written.map_err(|_| Broken::Unread)?;
     let unwritten = if written == out.len() { Vec::new() } else { out[written..].to_vec() };
     let rest = Rest { content, unwritten, filter };
     Ok(Answer { status: head.status, onward, rest, keep, sent: out.len() as u64, at: None })

@@ -98,6 +98,15 @@ impl Socket {
         }
     }
 
+    /// Writes the last bytes of all, or what there is room for; when it takes all of them, nothing more may be written.
+    pub(crate) fn write_last(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self.session() {
+            None => self.wire.write_last(bytes),
+            // Its end is a record of its own.
+            Some(mut session) => session.write(&self.wire, bytes),
+        }
+    }
+
     /// Whether nothing has come on a connection that should be silent; wakes nobody, and makes no system call but where a
     /// server may have sent a session ticket.
     pub(crate) fn is_silent(&self) -> bool {
