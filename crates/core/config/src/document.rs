@@ -159,6 +159,15 @@ impl<'a> Section<'a> {
         field
     }
 
+    /// What `read` makes of the value of `key`, when it is there; `None` where something is wrong with it.
+    pub(crate) fn optional<T>(
+        &self,
+        key: &str,
+        read: impl FnOnce(&Field<'a>) -> Option<T>,
+    ) -> Option<Option<T>> {
+        self.field(key).map_or(Some(None), |field| read(&field).map(Some))
+    }
+
     /// The whole number of `key`, or the range's default.
     pub(crate) fn count(&self, key: &str, range: Count) -> Option<u64> {
         match self.field(key) {

@@ -49,10 +49,7 @@ pub(super) fn acme(section: &Section<'_>, mode: Option<Mode>) -> Option<Acme> {
     let domains = domains(section);
     let contacts = contacts(section);
     let directory = directory(section);
-    let ca = match section.field("ca") {
-        None => Some(None),
-        Some(field) => field.file().map(Some),
-    };
+    let ca = section.optional("ca", Field::file);
     let storage = section.required("storage", "storage = \"/var/lib/evenkeel/acme\"").and_then(|f| f.file());
     let challenge = challenge(section, mode);
     let agreed = agreed(section);

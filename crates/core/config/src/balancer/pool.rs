@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     Name, Weight,
-    document::Section,
+    document::{Field, Section},
     range::{Count, Span},
 };
 
@@ -287,10 +287,7 @@ fn unread<T>(section: &Section<'_>, key: &str) -> Option<Vec<T>> {
 
 /// The zone that a pool prefers or a server stands in; the inner `None` when the file names none.
 fn zone(section: &Section<'_>) -> Option<Option<Name>> {
-    match section.field("zone") {
-        None => Some(None),
-        Some(field) => field.name().map(Some),
-    }
+    section.optional("zone", Field::name)
 }
 
 fn protocol(section: &Section<'_>) -> Option<Protocol> {

@@ -119,17 +119,17 @@ fn sticky(section: &Section<'_>) -> Option<Sticky> {
         })
     });
     let path = path(section);
-    let domain = optional(section, "domain", |field| {
+    let domain = section.optional("domain", |field| {
         let remedy = "write the domain without a dot before it, or leave it out for the host that was asked";
         field.text("a domain such as `example.org`", remedy, HostName::parse)
     });
-    let secure = optional(section, "secure", Field::flag);
-    let scripts = optional(section, "http_only", Field::flag);
+    let secure = section.optional("secure", Field::flag);
+    let scripts = section.optional("http_only", Field::flag);
     let same_site = same_site(section);
-    let max_idle = optional(section, "max_idle", |field| field.duration(ranges::STICKY_TIME));
-    let max_life = optional(section, "max_life", |field| field.duration(life_after(max_idle.flatten())));
+    let max_idle = section.optional("max_idle", |field| field.duration(ranges::STICKY_TIME));
+    let max_life = section.optional("max_life", |field| field.duration(life_after(max_idle.flatten())));
     let draining = draining(section);
-    let secrets = optional(section, "secrets", Field::file);
+    let secrets = section.optional("secrets", Field::file);
     let sticky = Sticky {
         cookie: name?,
         path: path?,
@@ -147,18 +147,6 @@ fn sticky(section: &Section<'_>) -> Option<Sticky> {
         secrets: secrets?,
     };
     cookie.as_ref().and_then(|field| taken_by_browsers(section, field, &sticky)).map(|()| sticky)
-}
-
-/// What `read` makes of a key that may be left out.
-fn optional<'a, T>(
-    section: &Section<'a>,
-    key: &str,
-    read: impl FnOnce(&Field<'a>) -> Option<T>,
-) -> Option<Option<T>> {
-    match section.field(key) {
-        None => Some(None),
-        Some(field) => read(&field).map(Some),
-    }
 }
 
 /// A life that is shorter than a pause would make the pause meaningless.

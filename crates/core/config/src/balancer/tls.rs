@@ -172,20 +172,8 @@ fn more(section: &Section<'_>) -> Option<Vec<CertificateFiles>> {
 fn certificate(section: &Section<'_>) -> Option<CertificateFiles> {
     let certificate = section.required("certificate", "certificate = \"site.pem\"").and_then(|f| f.file());
     let key = section.required("key", "key = \"site.key\"").and_then(|field| field.file());
-    let ocsp = optional(section, "ocsp", Field::file);
+    let ocsp = section.optional("ocsp", Field::file);
     Some(CertificateFiles { certificate: certificate?, key: key?, ocsp: ocsp? })
-}
-
-/// The value of a key that may be left out; `None` when it is there and wrong.
-fn optional<'a, T>(
-    section: &Section<'a>,
-    key: &str,
-    read: impl FnOnce(&Field<'a>) -> Option<T>,
-) -> Option<Option<T>> {
-    match section.field(key) {
-        None => Some(None),
-        Some(field) => read(&field).map(Some),
-    }
 }
 
 fn minimum_version(section: &Section<'_>) -> Option<TlsVersion> {
@@ -209,7 +197,7 @@ fn unknown_name(section: &Section<'_>) -> Option<UnknownName> {
 }
 
 fn client(section: &Section<'_>) -> Option<Option<ClientCertificates>> {
-    let presence = optional(section, "client", |field| {
+    let presence = section.optional("client", |field| {
         let remedy = "write \"required\" where who has no certificate gets no connection";
         field.text("\"required\" or \"optional\"", remedy, |text| match text {
             "required" => Some(Presence::Required),
@@ -221,7 +209,7 @@ fn client(section: &Section<'_>) -> Option<Option<ClientCertificates>> {
         Some(Some(_)) => {
             section.required("client_ca", "client_ca = \"staff-ca.pem\"").and_then(|f| f.file()).map(Some)
         }
-        Some(None) | None => optional(section, "client_ca", Field::file),
+        Some(None) | None => section.optional("client_ca", Field::file),
     };
     let (presence, ca) = (presence?, ca?);
     // Whoever names those who sign means that a certificate must be there.
@@ -230,9 +218,9 @@ fn client(section: &Section<'_>) -> Option<Option<ClientCertificates>> {
 
 /// The table `tls` of a pool, which is there.
 pub(super) fn pool_tls(section: &Section<'_>) -> Option<PoolTls> {
-    let ca = optional(section, "ca", Field::file);
+    let ca = section.optional("ca", Field::file);
     let verify = verify(section, ca);
-    let server_name = optional(section, "server_name", |field| {
+    let server_name = section.optional("server_name", |field| {
         let remedy = "write the name that the servers' certificate has";
         field.text(HostName::EXPECTED, remedy, HostName::parse)
     });

@@ -108,10 +108,7 @@ pub(super) fn tracing(top: &Section<'_>) -> Option<Option<Tracing>> {
     }
     let endpoint = section.required("endpoint", "endpoint = \"http://127.0.0.1:4318/v1/traces\"");
     let endpoint = endpoint.and_then(|field| self::endpoint(&field));
-    let ca = match section.field("ca") {
-        None => Some(None),
-        Some(field) => field.file().map(Some),
-    };
+    let ca = section.optional("ca", Field::file);
     let service_name = service_name(&section);
     let sample = per_mille(&section, "sample_per_mille", ranges::TRACING_SAMPLE);
     let queue_length = nonzero(&section, "queue_length", ranges::TRACING_QUEUE);

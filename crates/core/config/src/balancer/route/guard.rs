@@ -68,10 +68,7 @@ pub(super) fn basic_auth(field: &Field<'_>) -> Option<BasicAuth> {
             ((1..=64).contains(&text.len()) && text.bytes().all(fits)).then(|| text.to_owned())
         }),
     };
-    let file = match table.field("file") {
-        None => Some(None),
-        Some(file) => file.path().map(Some),
-    };
+    let file = table.optional("file", Field::path);
     let users = match table.field("users") {
         None => Some(Vec::new()),
         Some(users) => self::users(&users),

@@ -106,10 +106,7 @@ pub(super) fn rate_limit(field: &Field<'_>) -> Option<RateLimit> {
 pub(super) fn deadlines(section: &Section<'_>) -> Option<RouteDeadlines> {
     let Some(field) = section.field("deadlines") else { return Some(RouteDeadlines::default()) };
     let table = field.as_section(&["server_head", "total"])?;
-    let read = |key: &str| match table.field(key) {
-        None => Some(None),
-        Some(field) => field.duration(SERVER_HEAD).map(Some),
-    };
+    let read = |key: &str| table.optional(key, |field| field.duration(SERVER_HEAD));
     let (server_head, total) = (read("server_head"), read("total"));
     Some(RouteDeadlines { server_head: server_head?, total: total? })
 }

@@ -169,10 +169,7 @@ fn draft<'a>(section: Section<'a>, index: usize, names: &mut Claims<Name>) -> Ro
         listeners: section.field("listener").map(|field| field.items()).unwrap_or_default(),
         route: route(&section, name, pools.as_ref().is_some_and(|pools| !pools.is_empty())),
         pools: pools.unwrap_or_default(),
-        mirror: match section.field("mirror") {
-            None => Some(None),
-            Some(field) => mirror::mirror(&field).map(Some),
-        },
+        mirror: section.optional("mirror", mirror::mirror),
         section,
     }
 }
@@ -187,26 +184,17 @@ fn route(section: &Section<'_>, name: Option<Name>, has_pools: bool) -> Option<R
         Some(PathPattern::Any | PathPattern::Exact(_)) | None => Matched::Nothing,
     };
     let action = action(section, matched, has_pools);
-    let rewrite = match section.field("rewrite") {
-        None => Some(None),
-        Some(field) => target::rewrite(&field, matched).map(Some),
-    };
+    let rewrite = section.optional("rewrite", |field| target::rewrite(field, matched));
     let request_edits = edit::field_edits(section, "request_header", matched);
     let response_edits = edit::field_edits(section, "response_header", matched);
     let maintenance = match section.field("maintenance") {
         None => Some(None),
         Some(field) => answer::maintenance(&field),
     };
-    let rate_limit = match section.field("rate_limit") {
-        None => Some(None),
-        Some(field) => limit::rate_limit(&field).map(Some),
-    };
+    let rate_limit = section.optional("rate_limit", limit::rate_limit);
     let deadlines = limit::deadlines(section);
     let retry = limit::retry(section);
-    let basic_auth = match section.field("basic_auth") {
-        None => Some(None),
-        Some(field) => guard::basic_auth(&field).map(Some),
-    };
+    let basic_auth = section.optional("basic_auth", guard::basic_auth);
     let compress = match section.field("compress") {
         None => Some(None),
         Some(field) => compress::compress(&field),
