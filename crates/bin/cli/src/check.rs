@@ -17,6 +17,9 @@ pub(crate) struct Arguments {
     /// What the file configures; by default told by its name.
     #[arg(long)]
     kind: Option<KindArgument>,
+    /// Does not open the files that it names: certificates, keys, pages and such, which another machine may not have.
+    #[arg(long)]
+    no_files: bool,
 }
 
 /// What a file configures.
@@ -42,14 +45,35 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         })?,
     };
     match kind {
-        Kind::Balancer => {
-            balancer::Config::parse(&name, &text).map(|config| print_fine(&name, &balancer_summary(&config)))
-        }
+        Kind::Balancer => match balancer::Config::parse(&name, &text) {
+            Ok(config) => {
+                check_files(arguments, &name, &config)?;
+                print_fine(&name, &balancer_summary(&config));
+                Ok(())
+            }
+            Err(errors) => Err(errors),
+        },
         Kind::Agent => {
             agent::Config::parse(&name, &text).map(|config| print_fine(&name, &agent_summary(&config)))
         }
     }
     .or_else(|errors| refuse(&name, &errors))
+}
+
+/// Opens the files that the configuration names, unless that is not wanted.
+fn check_files(arguments: &Arguments, name: &str, config: &balancer::Config) -> Result<()> {
+    if arguments.no_files {
+        return Ok(());
+    }
+    let problems = evenkeel_proxy::check_files(&arguments.file, config);
+    for problem in &problems {
+        eprintln!("{name}:{}: {}: {}", problem.line, problem.key, problem.sentence);
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let counted = counted(problems.len(), "error");
+    bail!("{name}: {counted} in files that it names; on a machine without them add --no-files")
 }
 
 /// The file's name and text, as far as a configuration may be long.

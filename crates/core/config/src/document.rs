@@ -20,12 +20,25 @@ use crate::{
     scalar::{AbsolutePath, FilePath, HttpUrl, Name},
 };
 
+/// A file or folder that a configuration names, and where it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NamedFile {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// The whole way to the key, such as `listener[web].tls.certificate`.
+    pub key: String,
+    /// The path as it stands there.
+    pub path: String,
+}
+
 /// The errors found so far in one text.
 pub(crate) struct Report<'a> {
     file: &'a str,
     line_starts: Vec<usize>,
     broken_lines: Vec<usize>,
     errors: RefCell<Vec<Error>>,
+    files: RefCell<Vec<NamedFile>>,
 }
 
 /// Reads `text` by `read`, which gets its top table; there is a result only when nothing was noted.
@@ -58,7 +71,13 @@ impl<'a> Report<'a> {
     fn new(file: &'a str, text: &str) -> Self {
         let ends = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n');
         let line_starts = core::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
-        Self { file, line_starts, broken_lines: Vec::new(), errors: RefCell::default() }
+        Self {
+            file,
+            line_starts,
+            broken_lines: Vec::new(),
+            errors: RefCell::default(),
+            files: RefCell::default(),
+        }
     }
 
     fn line(&self, offset: usize) -> usize {
@@ -114,6 +133,11 @@ impl<'a> Section<'a> {
     /// The line where the table starts.
     pub(crate) fn line(&self) -> usize {
         self.line
+    }
+
+    /// Every file that was read of so far, in the order in which the keys were.
+    pub(crate) fn named_files(&self) -> Vec<NamedFile> {
+        self.report.files.borrow().clone()
     }
 
     /// The whole way to `key`.
@@ -424,12 +448,22 @@ impl<'a> Field<'a> {
     }
 
     pub(crate) fn path(&self) -> Option<AbsolutePath> {
-        self.text(AbsolutePath::EXPECTED, "write the whole path from `/`", AbsolutePath::parse)
+        let path = self.text(AbsolutePath::EXPECTED, "write the whole path from `/`", AbsolutePath::parse)?;
+        self.names_file(path.as_str());
+        Some(path)
     }
 
     pub(crate) fn file(&self) -> Option<FilePath> {
         let remedy = "write a path from `/`, or one from the folder of this file";
-        self.text(FilePath::EXPECTED, remedy, FilePath::parse)
+        let path = self.text(FilePath::EXPECTED, remedy, FilePath::parse)?;
+        self.names_file(path.as_str());
+        Some(path)
+    }
+
+    /// Notes that the value is the path of a file.
+    pub(crate) fn names_file(&self, path: &str) {
+        let (key, path) = (self.key.clone(), path.to_owned());
+        self.report.files.borrow_mut().push(NamedFile { line: self.line, key, path });
     }
 
     pub(crate) fn url(&self) -> Option<HttpUrl> {

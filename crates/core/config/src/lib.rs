@@ -19,6 +19,7 @@ mod network;
 mod range;
 mod scalar;
 
+pub use document::NamedFile;
 pub use error::{Error, Errors, MAX_ERRORS, Problem};
 pub use kind::Kind;
 pub use network::Network;

@@ -4,9 +4,10 @@
 //! Invariant: a worker never waits for the log; what the writer cannot take is dropped and counted.
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io::{self, BufWriter, Write},
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -17,6 +18,7 @@ use std::{
 
 use evenkeel_config::balancer::{AccessLog as Settings, LogFormat, LogTarget};
 use evenkeel_telemetry::{AccessRecord, Moment};
+use nix::unistd::{AccessFlags, access};
 
 use crate::{http1::request::Request, pool::Story};
 
@@ -214,6 +216,26 @@ fn open(target: &LogTarget) -> io::Result<Output> {
         LogTarget::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path.as_str())?),
     };
     Ok(BufWriter::new(output))
+}
+
+/// Whether lines could be written to `target`; nothing is made or written.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn check(target: &LogTarget) -> io::Result<()> {
+    let LogTarget::File(path) = target else { return Ok(()) };
+    let path = Path::new(path.as_str());
+    match fs::metadata(path) {
+        // Others than files, such as a pipe that nobody reads, might keep whoever opens them.
+        Ok(found) if found.is_file() => OpenOptions::new().append(true).open(path).map(drop),
+        Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = path.parent().unwrap_or(path);
+            Ok(access(folder, AccessFlags::W_OK | AccessFlags::X_OK)?)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The thread that writes.

@@ -9,6 +9,7 @@ mod accept;
 mod access_log;
 mod acme;
 mod admin;
+mod check;
 mod client;
 mod clock;
 mod date;
@@ -33,6 +34,7 @@ mod trace;
 mod udp;
 mod worker;
 
+pub use check::{FileProblem, check_files};
 pub use plan::PlanError;
 pub use pool::sticky::StickyError;
 pub use proxy::{Options, Proxy, StartError};

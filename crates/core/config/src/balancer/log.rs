@@ -56,10 +56,14 @@ pub(super) fn access_log(top: &Section<'_>) -> Option<Option<AccessLog>> {
 
 fn log_target(field: &Field<'_>) -> Option<LogTarget> {
     let remedy = "write \"-\" for standard output, else the whole path of a file";
-    field.text("`-` or an absolute path", remedy, |text| match text {
+    let target = field.text("`-` or an absolute path", remedy, |text| match text {
         "-" => Some(LogTarget::Stdout),
         path => AbsolutePath::parse(path).map(LogTarget::File),
-    })
+    })?;
+    if let LogTarget::File(path) = &target {
+        field.names_file(path.as_str());
+    }
+    Some(target)
 }
 
 fn log_format(section: &Section<'_>) -> Option<LogFormat> {

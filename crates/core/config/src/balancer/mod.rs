@@ -33,7 +33,7 @@ use evenkeel_units::PerMille;
 
 use crate::{
     Errors, Name,
-    document::{self, Field, Section},
+    document::{self, Field, NamedFile, Section},
     range::Count,
 };
 use limits::{DEADLINE_KEYS, LIMIT_KEYS};
@@ -72,6 +72,7 @@ pub struct Config {
     tracing: Option<Tracing>,
     limits: Limits,
     deadlines: Deadlines,
+    files: Vec<NamedFile>,
 }
 
 impl Config {
@@ -125,6 +126,12 @@ impl Config {
     #[must_use]
     pub fn pool(&self, index: PoolIndex) -> &Pool {
         &self.pools[index.0]
+    }
+
+    /// The files that are read or written where this runs, and where they are named; maybe one of them more than once.
+    #[must_use]
+    pub fn files(&self) -> &[NamedFile] {
+        &self.files
     }
 
     /// The routes, in the order of the file; none when every request goes to its listener's pool.
@@ -216,6 +223,7 @@ fn top(top: &Section<'_>) -> Option<Config> {
         tracing: tracing?,
         limits: limits?,
         deadlines: deadlines?,
+        files: top.named_files(),
     })
 }
 

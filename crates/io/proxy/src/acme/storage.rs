@@ -25,6 +25,13 @@ pub(super) fn account_path(folder: &Path, acme: &Acme) -> PathBuf {
     folder.join(acme.storage.as_str()).join(format!("account-{name}.json"))
 }
 
+/// What keeps the folder from being made: a file in its place, or in the place of a folder that it is to be in.
+pub(crate) fn obstacle(folder: &Path, acme: &Acme) -> Option<PathBuf> {
+    let storage = folder.join(acme.storage.as_str());
+    let is_file = |path: &&Path| fs::metadata(path).is_ok_and(|found| !found.is_dir());
+    storage.ancestors().find(is_file).map(Path::to_owned)
+}
+
 /// Replaces a file so that after a power cut it is either the old or the new one.
 ///
 /// # Errors

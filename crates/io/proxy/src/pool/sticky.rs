@@ -21,7 +21,7 @@ use evenkeel_route::{
 use evenkeel_units::WallTime;
 
 use super::{PoolState, key::Asked};
-use crate::{date, shared::Stuck, tls::files};
+use crate::{check::Wrong, date, plan::with_causes, shared::Stuck, tls::files};
 
 /// Largest file of secrets: twice what they may have, for comments.
 const MAX_FILE_BYTES: u64 = (2 * MAX_STICKY_SECRET * MAX_STICKY_SECRETS) as u64;
@@ -85,6 +85,16 @@ impl PlannedCookies {
         }
         Ok(Self { own, pools })
     }
+}
+
+/// The files of secrets that are of no use.
+pub(crate) fn wrong_files(config: &Config, folder: &Path) -> Vec<Wrong> {
+    let wrong = |pool: &evenkeel_config::balancer::Pool| {
+        let path = files::path(folder, pool.sticky.as_ref()?.secrets.as_ref()?);
+        let error = read(pool.name.as_str(), path.clone()).err()?;
+        Some(Wrong { table: format!("pool[{}].sticky.", pool.name), path, sentence: with_causes(&error) })
+    };
+    config.pools().iter().filter_map(wrong).collect()
 }
 
 fn random() -> Result<StickySecrets, StickyError> {

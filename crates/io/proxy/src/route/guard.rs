@@ -74,12 +74,7 @@ pub(crate) enum Login {
 impl Guard {
     /// The users of a configuration and of the file that it names.
     pub(crate) fn new(told: &BasicAuth, secret: [u8; 32], verifier: Verifier) -> Result<Self, UsersError> {
-        let mut users: HashMap<_, _> =
-            told.users.iter().map(|(name, hash)| (name.clone().into_bytes(), hash.clone())).collect();
-        if let Some(path) = &told.file {
-            read_users(path.as_str(), &mut users)?;
-        }
-        Ok(Self { realm: told.realm.clone(), users, secret, verifier })
+        Ok(Self { realm: told.realm.clone(), users: users(told)?, secret, verifier })
     }
 
     /// Whether somebody may pass, by what is remembered or by checking.
@@ -112,6 +107,19 @@ impl Guard {
         }
         hasher.finish()
     }
+}
+
+/// The users of a configuration and of the file that it names.
+///
+/// # Errors
+/// Why those of the file cannot be taken.
+pub(super) fn users(told: &BasicAuth) -> Result<HashMap<Vec<u8>, PasswordHash>, UsersError> {
+    let own = told.users.iter().map(|(name, hash)| (name.clone().into_bytes(), hash.clone()));
+    let mut users = own.collect();
+    if let Some(path) = &told.file {
+        read_users(path.as_str(), &mut users)?;
+    }
+    Ok(users)
 }
 
 fn read_users(path: &str, users: &mut HashMap<Vec<u8>, PasswordHash>) -> Result<(), UsersError> {

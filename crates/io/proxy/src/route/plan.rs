@@ -6,25 +6,26 @@
 use std::{
     fs::File,
     io::{self, Read as _},
+    path::PathBuf,
     rc::Rc,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use evenkeel_config::balancer::{
     self, Config, Listener,
-    route::{Action, MAX_PAGE_BYTES, Page as Told, PageSource, RateLimit, Route},
+    route::{Action, BasicAuth, MAX_PAGE_BYTES, Page as Told, PageSource, RateLimit, Route},
 };
 use evenkeel_route::{Limiter, Table};
 
 use super::{
     Routes, Rule, concern,
     errors::{ErrorPage, ErrorPages},
-    guard::{Guard, Remembered, UsersError, Verifier},
+    guard::{self, Guard, Remembered, UsersError, Verifier},
     mirror::Mirror,
     names_request,
     own::Page,
 };
-use crate::pool::PoolState;
+use crate::{check::Wrong, plan::with_causes, pool::PoolState};
 
 /// Why a route cannot be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -201,21 +202,85 @@ fn secret() -> Result<u64, RouteError> {
 
 /// What errors look like at each listener: its own pages before those of all.
 fn listener_errors(config: &Config) -> Result<Vec<Arc<ErrorPages>>, RouteError> {
-    let pages = error_pages("[error_pages]", config.error_pages())?;
+    let pages = error_pages(OF_ALL, config.error_pages())?;
     let all = Arc::new(ErrorPages::new(pages, &ErrorPages::default()));
     let of = |listener: &Listener| match &listener.error_pages[..] {
         [] => Ok(Arc::clone(&all)),
-        told => {
-            let pages = error_pages(&format!("listener `{}`", listener.name), told)?;
-            Ok(Arc::new(ErrorPages::new(pages, &all)))
-        }
+        told => Ok(Arc::new(ErrorPages::new(error_pages(&at(listener), told)?, &all))),
     };
     config.listeners().iter().map(of).collect()
+}
+
+/// The error pages of all listeners, as errors name them.
+const OF_ALL: &str = "[error_pages]";
+
+/// A listener, as errors name it.
+fn at(listener: &Listener) -> String {
+    format!("listener `{}`", listener.name)
 }
 
 /// A route, as errors name it.
 fn place(route: &Route) -> String {
     format!("route `{}`", route.name)
+}
+
+/// The files of routes and error pages that are of no use.
+pub(crate) fn wrong_files(config: &Config) -> Vec<Wrong> {
+    let mut wrong = wrong_error_pages(("error_pages.", OF_ALL), config.error_pages());
+    for listener in config.listeners() {
+        let table = format!("listener[{}].error_pages.", listener.name);
+        wrong.extend(wrong_error_pages((&table, &at(listener)), &listener.error_pages));
+    }
+    for (index, route) in config.routes().iter().enumerate() {
+        let number = (index + 1).to_string();
+        let is_unnamed = route.name.as_str().strip_prefix("route-") == Some(number.as_str());
+        let table = format!("route[{}].", if is_unnamed { &number } else { route.name.as_str() });
+        let pages = wrong_error_pages((&format!("{table}error_pages."), &place(route)), &route.error_pages);
+        wrong.extend(pages);
+        wrong.extend(wrong_of_route(route).into_iter().map(|(path, error)| Wrong {
+            table: table.clone(),
+            path: PathBuf::from(path),
+            sentence: with_causes(&error),
+        }));
+    }
+    wrong
+}
+
+/// Those of one table of error pages, each looked at by itself.
+fn wrong_error_pages((table, place): (&str, &str), told: &[balancer::route::ErrorPage]) -> Vec<Wrong> {
+    let wrong = |told: &balancer::route::ErrorPage| {
+        let error = error_pages(place, std::slice::from_ref(told)).err()?;
+        let (table, path) = (table.to_owned(), PathBuf::from(told.file.as_str()));
+        Some(Wrong { table, path, sentence: with_causes(&error) })
+    };
+    told.iter().filter_map(wrong).collect()
+}
+
+/// Those of a route besides its error pages.
+fn wrong_of_route<'a>(route: &'a Route) -> Vec<(&'a str, RouteError)> {
+    let shown = match &route.action {
+        Action::Respond(respond) => Some(&respond.page),
+        Action::ListenerPool | Action::Pools(_) | Action::Redirect(_) => None,
+    };
+    let closed = route.maintenance.as_ref().and_then(|maintenance| maintenance.page.as_ref());
+    let page = |told: &'a Told| match (&told.source, page(route, told)) {
+        (PageSource::File(path), Err(error)) => Some((path.as_str(), error)),
+        (PageSource::File(_) | PageSource::Empty | PageSource::Text(_), _) => None,
+    };
+    let users = route.basic_auth.as_ref().and_then(|told| {
+        let path = told.file.as_ref()?.as_str();
+        Some((path, users_error(route, told, guard::users(told).err()?)))
+    });
+    shown.into_iter().chain(closed).filter_map(page).chain(users).collect()
+}
+
+/// Why users cannot be taken from a route's file.
+fn users_error(route: &Route, told: &BasicAuth, source: UsersError) -> RouteError {
+    RouteError::Users {
+        route: route.name.as_str().to_owned(),
+        path: told.file.as_ref().map(|file| file.as_str().to_owned()).unwrap_or_default(),
+        source,
+    }
 }
 
 /// A page as the configuration tells of it, with its file read.
@@ -261,10 +326,6 @@ fn guard(route: &Route, verifier: &mut Option<Verifier>) -> Result<Option<Arc<Gu
     };
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(RouteError::Random)?;
-    let refused = |source| RouteError::Users {
-        route: route.name.as_str().to_owned(),
-        path: told.file.as_ref().map(|file| file.as_str().to_owned()).unwrap_or_default(),
-        source,
-    };
-    Guard::new(told, secret, verifier).map(|guard| Some(Arc::new(guard))).map_err(refused)
+    let guard = Guard::new(told, secret, verifier).map_err(|source| users_error(route, told, source))?;
+    Ok(Some(Arc::new(guard)))
 }

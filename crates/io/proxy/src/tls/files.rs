@@ -49,8 +49,12 @@ pub(crate) enum FileError {
     Mismatch { certificate: PathBuf, key: PathBuf },
     #[error("`{0}`: expired {1}; renew it")]
     Expired(PathBuf, String),
+    #[error("`{0}`: begins only in {1}; is the clock of this machine right?")]
+    NotYet(PathBuf, String),
     #[error("`{0}`: not a successful OCSP response in DER; fetch it again, or remove `ocsp`")]
     Ocsp(PathBuf),
+    #[error("`{0}`: the OCSP response {1}")]
+    Staple(PathBuf, &'static str),
     #[error("the system has no certificates that it trusts; install ca-certificates, or set `ca`")]
     NoRoots,
     #[error("TLS cannot be set up: {0}")]
@@ -58,6 +62,30 @@ pub(crate) enum FileError {
 }
 
 impl FileError {
+    /// The file that is at fault, where it is one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Read(path, _)
+            | Self::TooLarge(path)
+            | Self::NoCertificate(path)
+            | Self::NoKey(path)
+            | Self::Pem(path, _)
+            | Self::Certificate(path, _)
+            | Self::Key(path, _)
+            | Self::Mismatch { key: path, .. }
+            | Self::Expired(path, _)
+            | Self::NotYet(path, _)
+            | Self::Ocsp(path)
+            | Self::Staple(path, _) => Some(path),
+            Self::NoRoots | Self::Setup(_) => None,
+        }
+    }
+
+    /// The file's certificate has expired by `now`, in seconds since 1970.
+    pub(crate) fn expired(path: PathBuf, certificate: &Certificate, now: i64) -> Self {
+        Self::Expired(path, format!("{} days ago", (now - certificate.expires) / 86_400))
+    }
+
     /// The error and its cause in one sentence.
     pub(crate) fn sentence(&self) -> String {
         match std::error::Error::source(self) {
@@ -160,10 +188,7 @@ pub(crate) fn certificate_at(
     let (file, key_file) = (file.to_owned(), key_file.to_owned());
     let chain = chain(&file)?;
     let found = look_into(&chain[0]).map_err(|why| FileError::Certificate(file.clone(), why))?;
-    let key = PrivateKeyDer::from_pem_slice(&read(&key_file)?).map_err(|error| match error {
-        pem::Error::NoItemsFound => FileError::NoKey(key_file.clone()),
-        error => FileError::Pem(key_file.clone(), error.to_string()),
-    })?;
+    let key = private_key(&key_file)?;
     let mut key = CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
         Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
             FileError::Mismatch { certificate: file.clone(), key: key_file.clone() }
@@ -172,7 +197,8 @@ pub(crate) fn certificate_at(
         error => FileError::Key(key_file.clone(), error.to_string()),
     })?;
     let staple = ocsp.map(|ocsp| ocsp_response(ocsp, &found.serial)).transpose()?;
-    if let Some((bytes, staple)) = &staple {
+    if let Some(((bytes, staple), path)) = staple.as_ref().zip(ocsp) {
+        warn_of(path, *staple);
         key.ocsp = staple.state.is_shown().then(|| bytes.clone());
     }
     Ok(Certificate {
@@ -183,6 +209,14 @@ pub(crate) fn certificate_at(
         staple: staple.map(|(_, staple)| staple),
         is_self_made: false,
         file: label,
+    })
+}
+
+/// Reads a private key.
+pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, FileError> {
+    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| match error {
+        pem::Error::NoItemsFound => FileError::NoKey(path.to_owned()),
+        error => FileError::Pem(path.to_owned(), error.to_string()),
     })
 }
 
@@ -216,19 +250,20 @@ fn look_into(certificate: &CertificateDer<'_>) -> Result<Found, String> {
 
 /// Reads an OCSP response, and what it says of the certificate with this serial number. One that is of no use is no error:
 /// the certificate is shown without it rather than not at all.
-fn ocsp_response(path: &Path, serial: &[u8]) -> Result<(Vec<u8>, Staple), FileError> {
+pub(crate) fn ocsp_response(path: &Path, serial: &[u8]) -> Result<(Vec<u8>, Staple), FileError> {
     let bytes = read(path)?;
     let staple = ocsp::read(&bytes, serial, now()).ok_or_else(|| FileError::Ocsp(path.to_owned()))?;
-    let file = path.display();
-    match staple.state {
-        ocsp::State::Good => {}
-        ocsp::State::Revoked => tracing::error!("`{file}`: the certificate was revoked; have another issued"),
-        ocsp::State::Unknown | ocsp::State::Expired | ocsp::State::OtherCertificate => {
-            let state = staple.state.as_str();
-            tracing::warn!("`{file}`: an OCSP response in state {state} is not shown; fetch it again");
-        }
-    }
     Ok((bytes, staple))
+}
+
+/// Tells the log what is wrong with an OCSP response.
+fn warn_of(path: &Path, staple: Staple) {
+    let (file, shown) = (path.display(), staple.state.is_shown());
+    match staple.state.problem() {
+        None => {}
+        Some(problem) if shown => tracing::error!("`{file}`: the OCSP response {problem}"),
+        Some(problem) => tracing::warn!("`{file}`: is not shown, for the OCSP response {problem}"),
+    }
 }
 
 /// Reads those who may sign.

@@ -234,8 +234,8 @@ fn table(
         if certificate.is_expired(now) {
             let same = |known: &Certificate| known.key.cert.first() == certificate.key.cert.first();
             if shown.as_ref().is_some_and(|shown| !shown.certificates.iter().any(same)) {
-                let ago = format!("{} days ago", (now - certificate.expires) / 86_400);
-                return Err(FileError::Expired(files::path(folder, &files.certificate), ago));
+                let path = files::path(folder, &files.certificate);
+                return Err(FileError::expired(path, &certificate, now));
             }
         }
         certificates.push(certificate);

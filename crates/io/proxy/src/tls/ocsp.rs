@@ -36,6 +36,17 @@ impl State {
         }
     }
 
+    /// What is wrong with a response in this state, behind "the OCSP response", and the remedy.
+    pub(crate) const fn problem(self) -> Option<&'static str> {
+        match self {
+            Self::Good => None,
+            Self::Revoked => Some("says that the certificate was revoked; have another issued"),
+            Self::Unknown => Some("says that its authority does not know the certificate; fetch it again"),
+            Self::Expired => Some("no longer holds; fetch it again"),
+            Self::OtherCertificate => Some("is about another certificate; fetch the one for this"),
+        }
+    }
+
     /// Whether a response in this state is shown to clients.
     pub(crate) const fn is_shown(self) -> bool {
         match self {

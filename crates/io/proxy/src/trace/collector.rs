@@ -6,7 +6,7 @@
 use std::{io, path::Path, sync::Arc};
 
 use bytes::Bytes;
-use evenkeel_config::balancer::{Encryption, Endpoint, Tracing};
+use evenkeel_config::balancer::{Encryption, Endpoint, Tracing, TracingHeader};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
     Request, Uri,
@@ -44,6 +44,25 @@ impl std::fmt::Debug for Collector {
     }
 }
 
+/// A field for the collector, with the value that stands in its file.
+///
+/// # Errors
+/// When the file is of no use.
+pub(super) fn header(one: &TracingHeader, folder: &Path) -> Result<(HeaderName, HeaderValue), TraceError> {
+    let path = files::path(folder, &one.file);
+    let bytes = files::read(&path)?;
+    let value = bytes.trim_ascii();
+    let plain = value.len() <= MAX_VALUE_BYTES && value.iter().all(|byte| (b' '..=b'~').contains(byte));
+    let name = HeaderName::from_bytes(one.name.as_bytes());
+    match (name, HeaderValue::from_bytes(value)) {
+        (Ok(name), Ok(mut value)) if plain && !value.is_empty() => {
+            value.set_sensitive(true);
+            Ok((name, value))
+        }
+        _ => Err(TraceError::Header(path)),
+    }
+}
+
 /// What a collector answered.
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -71,22 +90,7 @@ impl Collector {
                 Some(Arc::new(back::client(roots)?))
             }
         };
-        let header = |one: &evenkeel_config::balancer::TracingHeader| {
-            let path = files::path(folder, &one.file);
-            let bytes = files::read(&path)?;
-            let value = bytes.trim_ascii();
-            let plain =
-                value.len() <= MAX_VALUE_BYTES && value.iter().all(|byte| (b' '..=b'~').contains(byte));
-            let name = HeaderName::from_bytes(one.name.as_bytes());
-            match (name, HeaderValue::from_bytes(value)) {
-                (Ok(name), Ok(mut value)) if plain && !value.is_empty() => {
-                    value.set_sensitive(true);
-                    Ok((name, value))
-                }
-                _ => Err(TraceError::Header(path)),
-            }
-        };
-        let headers = settings.headers.iter().map(header).collect::<Result<_, _>>()?;
+        let headers = settings.headers.iter().map(|one| header(one, folder)).collect::<Result<_, _>>()?;
         Ok(Self { endpoint: settings.endpoint.clone(), tls, headers, kept: None })
     }
 

@@ -21,7 +21,10 @@ use evenkeel_config::balancer::Tracing;
 use evenkeel_trace::Span;
 use tokio::sync::mpsc;
 
-use crate::tls::files::{self, FileError, Look};
+use crate::{
+    check::Wrong,
+    tls::files::{self, FileError, Look},
+};
 use collector::Collector;
 
 pub(crate) use traced::{Begun, Traced, Tracer};
@@ -133,6 +136,19 @@ impl Traces {
         };
         Ok(Self { counts, exporter: Some(Arc::new(exporter)) })
     }
+}
+
+/// The files that are of no use.
+pub(crate) fn wrong_files(settings: &Tracing, folder: &Path) -> Vec<Wrong> {
+    let ca = settings.ca.iter().map(|ca| files::path(folder, ca));
+    let wrong = |path, sentence| Wrong { table: "tracing.".to_owned(), path, sentence };
+    let roots = ca.filter_map(|path| files::roots(&path).err().map(|error| wrong(path, error.sentence())));
+    let headers = settings.headers.iter().filter_map(|header| {
+        let path = files::path(folder, &header.file);
+        let error = collector::header(header, folder).err()?;
+        Some(wrong(path, error.to_string()))
+    });
+    roots.chain(headers).collect()
 }
 
 impl Exporter {
