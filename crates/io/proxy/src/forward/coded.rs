@@ -21,22 +21,19 @@ pub(crate) struct Coded<'s, S> {
     filter: Box<Filter>,
     /// What is coded and not taken yet.
     ready: Bytes,
-    /// Whether the encoder may hold something back.
-    holds: bool,
     /// The end of the source, once it has come.
     end: Option<Option<HeaderMap>>,
 }
 
 impl<'s, S: Source> Coded<'s, S> {
     pub(crate) fn new(source: &'s mut S, filter: Box<Filter>) -> Self {
-        Self { source, filter, ready: Bytes::new(), holds: false, end: None }
+        Self { source, filter, ready: Bytes::new(), end: None }
     }
 
     fn push(&mut self, plain: &[u8], after: After) -> Result<(), Fault> {
         let mut coded = Vec::new();
         // An encoder only fails without memory, and then the answer cannot go on.
         self.filter.push(plain, after, &mut coded).map_err(|_| Fault::Closed)?;
-        self.holds = after == After::More;
         self.ready = coded.into();
         Ok(())
     }
@@ -52,7 +49,7 @@ impl<S: Source> Source for Coded<'_, S> {
                     self.end = Some(trailers);
                 }
                 Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
-                Poll::Pending if self.holds => self.push(&[], After::Pause)?,
+                Poll::Pending if self.filter.holds() => self.push(&[], After::Pause)?,
                 Poll::Pending => {}
             }
         }

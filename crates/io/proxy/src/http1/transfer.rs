@@ -39,6 +39,20 @@ impl Rest {
     pub(crate) fn is_over(&self) -> bool {
         self.content.is_done() && self.unwritten.is_empty()
     }
+
+    /// What may go on inside the kernel: nothing that has to pass a filter.
+    fn long_run<'a>(&self, from: &'a Socket, to: &'a Socket) -> Option<(u64, &'a Wire, &'a Wire)> {
+        if self.filter.is_none() { long_run(&self.content, from, to) } else { None }
+    }
+
+    /// The server pauses, or has ended its content: lets out what the filter holds; how many bytes for the client.
+    fn let_out(&mut self, after: After) -> Result<u64, Broken> {
+        let before = self.unwritten.len();
+        if let Some(filter) = &mut self.filter {
+            filter.push(&[], after, &mut self.unwritten).map_err(no_memory)?;
+        }
+        Ok((self.unwritten.len() - before) as u64)
+    }
 }
 
 /// Why bytes could not be written.
@@ -195,7 +209,7 @@ pub(crate) async fn download(
         client.watch.set(Phase::Busy, deadline(client.worker.clock.now(), deadlines.server_body_idle));
         let arrived = server.socket.readable(&client.watch).await;
         arrived.map_err(|Expired| Broken::Midway(Failure::AnswerTimeout))?;
-        if let Some((left, from, to)) = long_run(&answer.rest.content, &server.socket, &client.socket) {
+        if let Some((left, from, to)) = answer.rest.long_run(&server.socket, &client.socket) {
             let pipe = pipe_in(&mut pipe, &client.worker).map_err(|_| Broken::Midway(Failure::Closed))?;
             let moved = pipe.step(&Flow { from, to, room }, left).await.map_err(to_client)?;
             answer.rest.content.passed(moved);
@@ -230,12 +244,14 @@ fn download_piece(
     let content = &mut answer.rest.content;
     let length = match server.socket.read(&mut scratch.input) {
         Ok(Read::Bytes(length)) => length,
-        Ok(Read::Wait) => return Ok(()),
+        // The read before may have filled the buffer just when the server paused.
+        Ok(Read::Wait) => {
+            answer.sent += answer.rest.let_out(After::Pause)?;
+            return Ok(());
+        }
         Ok(Read::End) if matches!(content, Content::UntilClose) => {
             *content = Content::Done;
-            if let Some(filter) = &mut answer.rest.filter {
-                filter.push(&[], After::End, &mut answer.rest.unwritten).map_err(no_memory)?;
-            }
+            answer.sent += answer.rest.let_out(After::End)?;
             return Ok(());
         }
         Ok(Read::End) | Err(_) => return Err(Broken::Midway(Failure::Closed)),
@@ -256,6 +272,10 @@ fn download_piece(
     };
     // A server that sends more than its answer cannot be trusted with the connection.
     answer.keep &= taken == length;
+    if out.is_empty() {
+        // A filter may hold all of it.
+        return Ok(());
+    }
     let written = client.socket.write(out).map_err(|_| Broken::Unread)?;
     answer.sent += out.len() as u64;
     answer.rest.unwritten = out[written..].to_vec();

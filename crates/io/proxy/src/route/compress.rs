@@ -36,6 +36,8 @@ thread_local! {
 pub(crate) struct Filter {
     encoder: Encoder,
     travel: Travel,
+    /// Whether the encoder may have something that has not come out.
+    holds: bool,
     _place: Place,
 }
 
@@ -101,14 +103,24 @@ impl Filter {
             }
             Coding::Zstd => Encoder::Zstd(zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL).ok()?),
         };
-        Some(Self { encoder, travel, _place: place })
+        Some(Self { encoder, travel, holds: false, _place: place })
     }
 
-    /// Takes in `plain` and appends what is ready of the coded content to `out`.
+    /// Whether something that was taken in may not have come out.
+    pub(crate) const fn holds(&self) -> bool {
+        self.holds
+    }
+
+    /// Takes in `plain` and appends what is ready of the coded content to `out`. A pause without anything held back costs
+    /// nothing.
     ///
     /// # Errors
     /// When the encoder has no memory left.
     pub(crate) fn push(&mut self, plain: &[u8], after: After, out: &mut Vec<u8>) -> io::Result<()> {
+        if plain.is_empty() && !self.holds && after != After::End {
+            return Ok(());
+        }
+        self.holds = after == After::More;
         let coded = match &mut self.encoder {
             Encoder::Gzip(encoder) => {
                 encoder.write_all(plain)?;
@@ -203,8 +215,11 @@ mod tests {
             filter.push(b"first part, ", After::Pause, &mut out).unwrap();
             let (coded, ended) = unchunked(&out);
             assert_eq!((decoded(coding, &coded), ended), (b"first part, ".to_vec(), false), "{coding:?}");
+            let before = out.len();
             filter.push(b"", After::Pause, &mut out).unwrap();
+            assert!(out.len() == before && !filter.holds(), "{coding:?}: nothing was held back");
             filter.push(&[b'x'; 100_000], After::More, &mut out).unwrap();
+            assert!(filter.holds());
             filter.push(b"last", After::End, &mut out).unwrap();
             let (coded, ended) = unchunked(&out);
             let plain = [&b"first part, "[..], &[b'x'; 100_000], b"last"].concat();

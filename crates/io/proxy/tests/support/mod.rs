@@ -5,7 +5,7 @@ pub(crate) mod both;
 pub(crate) mod http2;
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     num::NonZeroUsize,
     sync::Arc,
@@ -200,14 +200,18 @@ impl<S: Read> Peer<S> {
     }
 
     /// Reads once; whether anything came.
-    fn more(&mut self) -> bool {
+    pub(crate) fn more(&mut self) -> bool {
         let mut piece = vec![0; 64 << 10];
-        match self.stream.read(&mut piece) {
-            Ok(length) if length > 0 => {
-                self.held.extend_from_slice(&piece[..length]);
-                true
+        loop {
+            match self.stream.read(&mut piece) {
+                Ok(length) => {
+                    self.held.extend_from_slice(&piece[..length]);
+                    return length > 0;
+                }
+                // A process that was stopped and goes on is told so where it waits with a deadline (signal(7)).
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return false,
             }
-            _ => false,
         }
     }
 
