@@ -13,7 +13,11 @@ use std::{
 };
 
 use evenkeel_config::balancer::Mode;
-use rustix::{io::Errno, net::SocketFlags};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    io::Errno,
+    net::SocketFlags,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
@@ -62,13 +66,13 @@ pub(crate) fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListe
 
 /// Takes clients in until the listener is to drain.
 pub(crate) async fn accept(worker: Rc<Worker>, listening: Rc<Listening>, socket: TcpListener) {
-    let listener = Listener { socket, place: Place::new(Known::Fresh) };
+    let mut listener = Listener { socket, place: Place::new(Known::Fresh), in_a_row: 0 };
     let mut taken = 0;
     while !listening.is_draining() {
         tokio::select! {
             biased;
             () = listening.stopped() => {}
-            accepted = next(&worker, &listener) => take(&worker, &listening, accepted).await,
+            accepted = next(&worker, &mut listener) => take(&worker, &listening, accepted).await,
         }
         taken += 1;
         if taken % ACCEPTS_AT_ONCE == 0 {
@@ -77,7 +81,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, listening: Rc<Listening>, socket:
     }
     // Those who are in the kernel's queue were told that they are connected, also since the last look.
     while let Ok((stream, from)) = listener.accept() {
-        start(&worker, &listening, stream, from);
+        start(&worker, &listening, (stream, Known::Fresh), from);
     }
     worker.end_idle();
 }
@@ -86,9 +90,33 @@ pub(crate) async fn accept(worker: Rc<Worker>, listening: Rc<Listening>, socket:
 struct Listener {
     socket: TcpListener,
     place: Place,
+    /// Clients since the last wait for one.
+    in_a_row: u32,
 }
 
+/// A client from a listener's queue, what is assumed of it, and where it came from.
+type Accepted = ((TcpStream, Known), SocketAddr);
+
 impl Listener {
+    /// The next client, if one waits. The first after a wait most often comes alone, and its request is still on its way: it
+    /// is not read from before more is known, and before a second accept, which costs as much where it finds nothing, it is
+    /// asked whether there is anybody.
+    fn take(&mut self) -> io::Result<Accepted> {
+        if self.in_a_row == 1 && !self.has_more() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let (stream, from) = self.accept()?;
+        let known = if self.in_a_row == 0 { Known::Quiet } else { Known::Fresh };
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        Ok(((stream, known), from))
+    }
+
+    /// Whether somebody waits in the kernel's queue, or it may be so.
+    fn has_more(&self) -> bool {
+        let mut asked = [PollFd::new(&self.socket, PollFlags::IN)];
+        !matches!(rustix::event::poll(&mut asked, Some(&Timespec::default())), Ok(0))
+    }
+
     /// A client from the kernel's queue; `WouldBlock` when none waits there.
     fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -99,21 +127,22 @@ impl Listener {
 }
 
 /// The next client, when there is room for one.
-async fn next(worker: &Worker, listener: &Listener) -> io::Result<(TcpStream, SocketAddr)> {
+async fn next(worker: &Worker, listener: &mut Listener) -> io::Result<Accepted> {
     worker.has_room().await;
     loop {
-        match listener.accept() {
+        match listener.take() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => listener.place.read_all(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             other => return other,
         }
+        listener.in_a_row = 0;
         poll_fn(|context| listener.place.poll_readable(&listener.socket, context)).await;
         // Where it cannot be watched, the pause after a failed accept keeps the loop from spinning.
         listener.place.may_read()?;
     }
 }
 
-async fn take(worker: &Rc<Worker>, listening: &Rc<Listening>, accepted: io::Result<(TcpStream, SocketAddr)>) {
+async fn take(worker: &Rc<Worker>, listening: &Rc<Listening>, accepted: io::Result<Accepted>) {
     match accepted {
         Ok((stream, from)) => start(worker, listening, stream, from),
         Err(error) => {
@@ -124,7 +153,7 @@ async fn take(worker: &Rc<Worker>, listening: &Rc<Listening>, accepted: io::Resu
     }
 }
 
-fn start(worker: &Rc<Worker>, listening: &Rc<Listening>, stream: TcpStream, from: SocketAddr) {
+fn start(worker: &Rc<Worker>, listening: &Rc<Listening>, stream: (TcpStream, Known), from: SocketAddr) {
     let settings = listening.settings();
     let client = Client::new(Rc::clone(worker), Rc::clone(listening), stream, from);
     if settings.proxy_protocol.is_some() {

@@ -16,7 +16,7 @@ use crate::{
     access_log::{self, Whom},
     http1::request::Request,
     listening::Listening,
-    net::{scratch::SCRATCH_BYTES, socket::Socket, sweep::Watch},
+    net::{reactor::Known, scratch::SCRATCH_BYTES, socket::Socket, sweep::Watch},
     pool::room::Room,
     sources::{Seated, SourceLimit, Sources},
     tls,
@@ -47,7 +47,7 @@ impl Client {
     pub(crate) fn new(
         worker: Rc<Worker>,
         listening: Rc<Listening>,
-        stream: TcpStream,
+        (stream, known): (TcpStream, Known),
         from: SocketAddr,
     ) -> Self {
         let watch = worker.sweep.watch();
@@ -57,7 +57,7 @@ impl Client {
         Self {
             worker,
             listening,
-            socket: Socket::accepted(stream),
+            socket: Socket::accepted(stream, known),
             watch,
             from,
             seat: None,

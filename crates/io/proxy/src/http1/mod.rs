@@ -113,7 +113,7 @@ async fn next(client: &mut Client, wait: Wait, now: Instant) -> Result<Next, Cli
     loop {
         let silent = client.carry.is_empty();
         let worker = &client.worker;
-        if silent && worker.waiting.get() >= MAX_WAITING && client.socket.is_silent() {
+        if silent && worker.waiting.get() >= MAX_WAITING && client.socket.is_caught_up() {
             return Ok(Next::Rest);
         }
         worker.waiting.set(worker.waiting.get() + 1);

@@ -38,9 +38,9 @@ const FAILED: u8 = 16;
 /// What is assumed of a descriptor before anybody had to wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Known {
-    /// Something may have come: a client that was accepted, or a listener.
+    /// Something may have come already: a client that waited to be accepted, or a listener.
     Fresh,
-    /// The other side speaks second; there is room to write.
+    /// Most likely nothing has come yet; there is room to write.
     Quiet,
     /// Not connected yet.
     Connecting,

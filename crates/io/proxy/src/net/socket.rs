@@ -13,6 +13,7 @@ use std::{
 
 use crate::{
     net::{
+        reactor::Known,
         sweep::{Expired, Watch},
         wire::Wire,
     },
@@ -43,8 +44,8 @@ pub(crate) struct Socket {
 
 impl Socket {
     /// A connection that was accepted.
-    pub(crate) fn accepted(stream: TcpStream) -> Self {
-        Self { wire: Wire::accepted(stream), session: None, port: None }
+    pub(crate) fn accepted(stream: TcpStream, known: Known) -> Self {
+        Self { wire: Wire::accepted(stream, known), session: None, port: None }
     }
 
     /// Connects to `address`, from `source` where that is told; it has `port` as long as it lasts.
@@ -116,10 +117,18 @@ impl Socket {
         }
     }
 
+    /// Whether nothing is known to have come that was not read; asks nobody.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        match self.session() {
+            None => self.wire.is_caught_up(),
+            Some(mut session) => session.is_silent(&self.wire),
+        }
+    }
+
     /// Asks for `key` to be called by this thread's reactor when something comes or the connection ends, so that no task
     /// need wait; whether that was granted, which it is not when something may be there already.
     pub(crate) fn call(&self, key: u32) -> bool {
-        self.is_silent() && self.wire.call(key)
+        self.is_caught_up() && self.wire.call(key)
     }
 
     /// Whether something has come by now that was not read; asks the kernel.

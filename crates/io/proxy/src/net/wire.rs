@@ -34,8 +34,8 @@ pub(crate) struct Wire {
 
 impl Wire {
     /// A connection that was accepted; it does not block, and sends small pieces at once, as its listener does.
-    pub(crate) fn accepted(stream: TcpStream) -> Self {
-        Self { stream, place: Place::new(Known::Fresh) }
+    pub(crate) fn accepted(stream: TcpStream, known: Known) -> Self {
+        Self { stream, place: Place::new(known) }
     }
 
     /// Connects to `address`, from `source` where that is told.
@@ -90,14 +90,10 @@ impl Wire {
         self.write_with(bytes, SendFlags::NOSIGNAL)
     }
 
-    /// Writes the last bytes of all; where there is room for all of them, they and the end leave in one segment, which
-    /// saves both sides a packet and its acknowledgement.
+    /// Writes the last bytes of all, behind which the connection is closed at once: the kernel holds them back, so that they
+    /// and the end leave in one segment, which saves both sides a packet and its acknowledgement.
     pub(crate) fn write_last(&self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.write_with(bytes, SendFlags::NOSIGNAL | SendFlags::MORE)?;
-        if written == bytes.len() {
-            self.shut_write();
-        }
-        Ok(written)
+        self.write_with(bytes, SendFlags::NOSIGNAL | SendFlags::MORE)
     }
 
     fn write_with(&self, bytes: &[u8], flags: SendFlags) -> io::Result<usize> {
@@ -156,6 +152,11 @@ impl Wire {
     /// Whether nothing has come on a connection that should be silent; makes no system call and wakes nobody.
     pub(crate) fn is_silent(&self) -> bool {
         self.place.is_silent()
+    }
+
+    /// Whether nothing is known to have come that was not read.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        matches!(self.place.may_read(), Ok(false))
     }
 
     /// Asks this thread's reactor to call `key` when something comes or the connection ends; whether that was granted.
@@ -253,7 +254,7 @@ mod tests {
         let other = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
-        (Wire::accepted(stream), other)
+        (Wire::accepted(stream, Known::Fresh), other)
     }
 
     /// Waits as a task does, and reads.
