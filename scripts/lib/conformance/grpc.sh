@@ -36,21 +36,11 @@ kind = "tcp"
 END
     start evenkeel "${plain_port[evenkeel]}" "$EVENKEEL_PROXY" --workers 1 \
         --control-socket "$work/control" --config "$work/evenkeel.toml"
-    cat >"$work/haproxy.cfg" <<END
-global
-    nbthread 1
-    maxconn 8000
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 50s
-    timeout server 50s
-frontend grpc
+    haproxy_file "frontend grpc
     bind 127.0.0.1:${plain_port[haproxy]} proto h2
     default_backend servers
 backend servers
-    server grpc 127.0.0.1:$1 proto h2
-END
+    server grpc 127.0.0.1:$1 proto h2"
     start haproxy "${plain_port[haproxy]}" "$EVENKEEL_HAPROXY" -db -f "$work/haproxy.cfg"
     nginx_file nginx "server {
         listen 127.0.0.1:${plain_port[nginx]} backlog=4096;

@@ -90,7 +90,12 @@ start_proxies() {
     evenkeel_file "$server"
     start evenkeel "${tls_port[evenkeel]}" "$EVENKEEL_PROXY" --workers 1 \
         --control-socket "$work/control" --config "$work/evenkeel.toml"
-    haproxy_file "$server"
+    haproxy_file "frontend site
+    bind 127.0.0.1:${plain_port[haproxy]}
+    bind 127.0.0.1:${tls_port[haproxy]} ssl crt $work/site-and-key.pem alpn h2,http/1.1
+    default_backend origin
+backend origin
+    server origin $server"
     start haproxy "${tls_port[haproxy]}" "$EVENKEEL_HAPROXY" -db -f "$work/haproxy.cfg"
     nginx_file nginx "upstream origin { server $server; keepalive 64; }
     map \$http_upgrade \$connection_upgrade { default upgrade; '' ''; }
@@ -139,6 +144,7 @@ address = "$1"
 END
 }
 
+# Writes $work/haproxy.cfg for HAProxy around the sections in $1.
 haproxy_file() {
     cat >"$work/haproxy.cfg" <<END
 global
@@ -152,12 +158,7 @@ defaults
     timeout http-request 10s
     timeout http-keep-alive 60s
     timeout tunnel 10m
-frontend site
-    bind 127.0.0.1:${plain_port[haproxy]}
-    bind 127.0.0.1:${tls_port[haproxy]} ssl crt $work/site-and-key.pem alpn h2,http/1.1
-    default_backend origin
-backend origin
-    server origin $1
+$1
 END
 }
 
