@@ -1,8 +1,8 @@
 //! HTTP/1.1 message framing for a proxy.
 //!
 //! Owns: where a message's head and content begin and end (RFC 9112), what of a head is for the next hop only
-//! (RFC 9110 §7.6.1), and how a head is written for the other side. Leaves to others: sockets, buffers, and
-//! what a field means beyond framing. Invariant I9: what two recipients could frame differently is refused,
+//! (RFC 9110 §7.6.1), and how a head is written for the other side. Leaves to others: sockets, buffers, which fields
+//! servers are told of clients in (`core/config`), and what a field means beyond framing. Invariant I9: what two recipients could frame differently is refused,
 //! so no request is ever answered from another request's bytes.
 //!
 //! Nothing here allocates except the caller's output buffer and a trailer section, and no input makes it panic.
@@ -32,8 +32,7 @@ pub use fields::{MAX_CUTS, MAX_FIELDS};
 pub use request::{Method, Peer, RequestHead, RequestIds, Scheme, Trust, parse_request};
 pub use response::{ResponseHead, parse_response};
 pub use rewrite::{
-    ForwardField, ForwardFields, Hop, Onward, Received, write_edited_request, write_edited_response,
-    write_request, write_response,
+    Hop, Onward, Received, write_edited_request, write_edited_response, write_request, write_response,
 };
 pub use span::Span;
 pub use trailers::{Trailers, may_trail};

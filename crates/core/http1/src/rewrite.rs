@@ -6,41 +6,9 @@
 
 use alloc::vec::Vec;
 
+use evenkeel_config::balancer::{ForwardField, ForwardFields};
+
 use crate::{Edits, RequestHead, ResponseHead, Scheme, Span, Version, edit, target::Form};
-
-/// A field in which a proxy tells the server of the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ForwardField {
-    /// X-Forwarded-For: the client's address behind those that a trusted peer sent.
-    XForwardedFor,
-    /// X-Forwarded-Proto: the scheme, unless a trusted peer sent it.
-    XForwardedProto,
-    /// X-Forwarded-Host: the host that was asked for, unless a trusted peer sent it.
-    XForwardedHost,
-    /// Forwarded (RFC 7239): all three, behind what a trusted peer sent.
-    Forwarded,
-}
-
-/// A set of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct ForwardFields(u8);
-
-impl ForwardFields {
-    /// None.
-    pub const NONE: Self = Self(0);
-
-    /// These and `field`.
-    #[must_use]
-    pub const fn with(self, field: ForwardField) -> Self {
-        Self(self.0 | 1 << field as u8)
-    }
-
-    /// Whether `field` is among them.
-    #[must_use]
-    pub const fn has(self, field: ForwardField) -> bool {
-        self.0 & 1 << field as u8 != 0
-    }
-}
 
 /// The protocol in which a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,12 +30,12 @@ pub struct Hop<'a> {
     pub received: Received,
     /// The Host for a request of HTTP/1.0 that has none: the server's address.
     pub host: &'a [u8],
-    /// What the server is told of the client.
+    /// In which fields the server is told of the client and of this hop.
     pub fields: ForwardFields,
-    /// The name under which Via tells of this hop (RFC 9110 §7.6.3); `None` for no Via.
-    pub via: Option<&'a [u8]>,
-    /// The X-Request-Id for a request that has none; `None` to add none.
-    pub request_id: Option<&'a [u8]>,
+    /// The name of this hop in Via (RFC 9110 §7.6.3), where that is among the fields.
+    pub via: &'a [u8],
+    /// The X-Request-Id, where that is among the fields, for a request that has none.
+    pub request_id: &'a [u8],
 }
 
 /// How the client's connection goes on after an answer.
@@ -164,19 +132,18 @@ fn tell(head: &RequestHead, bytes: &[u8], hop: &Hop<'_>, edits: &Edits<'_>, out:
     if has(ForwardField::Forwarded, b"forwarded") {
         forwarded(hop, host(head, bytes, hop), out);
     }
-    if let Some(name) = hop.via {
+    // Via stays whatever the edits say: a gateway must send it.
+    if hop.fields.has(ForwardField::Via) {
         // The version in which this hop received it.
         let start: &[u8] = match (hop.received, head.version) {
             (Received::Http2, _) => b"Via: 2.0 ",
             (Received::Http1, Version::Http11) => b"Via: 1.1 ",
             (Received::Http1, Version::Http10) => b"Via: 1.0 ",
         };
-        field(start, name, out);
+        field(start, hop.via, out);
     }
-    if let (Some(id), None) = (hop.request_id, head.request_id)
-        && !edits.removes(b"x-request-id")
-    {
-        field(b"X-Request-Id: ", id, out);
+    if has(ForwardField::XRequestId, b"x-request-id") && head.request_id.is_none() {
+        field(b"X-Request-Id: ", hop.request_id, out);
     }
 }
 

@@ -1,9 +1,10 @@
 //! What of a head passes, what is refused and with which status, and what the other side gets to see.
 
+use evenkeel_config::balancer::{ForwardField, ForwardFields};
 use evenkeel_http1::{
-    Edits, ForwardField, ForwardFields, Framing, Hop, Method, Onward, Parsed, Peer, Received, RequestError,
-    RequestHead, RequestIds, ResponseHead, Scheme, Trust, parse_response, write_edited_request,
-    write_edited_response, write_request, write_response,
+    Edits, Framing, Hop, Method, Onward, Parsed, Peer, Received, RequestError, RequestHead, RequestIds,
+    ResponseHead, Scheme, Trust, parse_response, write_edited_request, write_edited_response, write_request,
+    write_response,
 };
 
 const LIMIT: usize = 256;
@@ -16,8 +17,8 @@ const HOP: Hop<'_> = Hop {
     received: Received::Http1,
     host: b"10.0.0.7:80",
     fields: ForwardFields::NONE,
-    via: None,
-    request_id: None,
+    via: b"ek",
+    request_id: b"new-2",
 };
 
 fn parse_request(bytes: &[u8], limit: usize) -> Result<Parsed<RequestHead>, RequestError> {
@@ -255,7 +256,9 @@ const ALL: ForwardFields = ForwardFields::NONE
     .with(ForwardField::XForwardedFor)
     .with(ForwardField::XForwardedProto)
     .with(ForwardField::XForwardedHost)
-    .with(ForwardField::Forwarded);
+    .with(ForwardField::Forwarded)
+    .with(ForwardField::Via)
+    .with(ForwardField::XRequestId);
 
 /// What a client says of itself, in the names that servers believe and in their disguises.
 const CLAIMS: &str = "X-Forwarded-For: 10.1.1.1\r\nX_Forwarded_For: 10.1.1.1\r\nX-Forwarded-Host: evil\r\n\
@@ -264,7 +267,7 @@ const CLAIMS: &str = "X-Forwarded-For: 10.1.1.1\r\nX_Forwarded_For: 10.1.1.1\r\n
 
 #[test]
 fn what_a_stranger_says_of_others_is_replaced_and_what_a_trusted_peer_says_is_kept() {
-    let hop = Hop { fields: ALL, via: Some(b"ek"), request_id: Some(b"new-2"), ..HOP };
+    let hop = Hop { fields: ALL, ..HOP };
     let peer = |trust| Peer { trust, request_ids: RequestIds::Made };
     let from = format!("GET / HTTP/1.1\r\nHost: a:8\r\n{CLAIMS}Via: 1.0 x\r\n\r\n");
     let start = "GET / HTTP/1.1\r\nHost: a:8\r\n";
@@ -280,7 +283,7 @@ fn a_request_id_passes_where_none_is_made_and_is_kept_only_when_it_is_plain() {
     let from = |id: &str| format!("GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: {id}\r\n\r\n");
     assert_sent(Peer::STRANGER, &HOP, &from("(any)"), &from("(any)"));
     let trusted = Peer { trust: Trust::Trusted, request_ids: RequestIds::Made };
-    let hop = Hop { request_id: Some(b"new"), ..HOP };
+    let hop = Hop { fields: ForwardFields::NONE.with(ForwardField::XRequestId), request_id: b"new", ..HOP };
     assert_sent(trusted, &hop, &from("8e7f-1"), &from("8e7f-1"));
     for bad in ["", "a b", "a\"b", "\u{e9}", &"x".repeat(145)] {
         assert_sent(trusted, &hop, &from(bad), &from("new"));
@@ -307,7 +310,7 @@ fn via_says_in_which_version_a_request_came() {
     for (received, version, expected) in
         [(Received::Http1, "1.1", "1.1"), (Received::Http1, "1.0", "1.0"), (Received::Http2, "1.1", "2.0")]
     {
-        let hop = Hop { received, via: Some(b"ek"), ..HOP };
+        let hop = Hop { received, fields: ForwardFields::NONE.with(ForwardField::Via), ..HOP };
         let from = format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n");
         let to = format!("GET / HTTP/1.1\r\nHost: a\r\nVia: {expected} ek\r\n\r\n");
         assert_sent(Peer::STRANGER, &hop, &from, &to);
@@ -468,8 +471,9 @@ fn a_field_that_edits_take_out_is_not_told_behind_them() {
     let fields = ForwardFields::NONE
         .with(ForwardField::XForwardedFor)
         .with(ForwardField::XForwardedProto)
-        .with(ForwardField::XForwardedHost);
-    let hop = Hop { fields, request_id: Some(b"1"), ..HOP };
+        .with(ForwardField::XForwardedHost)
+        .with(ForwardField::XRequestId);
+    let hop = Hop { fields, ..HOP };
     let from = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let edits = Edits {
         target: None,

@@ -3,10 +3,10 @@
 //! What changes is what was asked for: the framing, the method and every other line stay, and the server is told of the
 //! client once.
 
-use evenkeel_config::balancer::route::EscapedSlash;
+use evenkeel_config::balancer::{ForwardField, ForwardFields, route::EscapedSlash};
 use evenkeel_http1::{
-    Edits, ForwardField, ForwardFields, Framing, Hop, Parsed, Peer, Received, RequestHead, RequestIds,
-    Scheme, Trust, parse_request, write_edited_request, write_request,
+    Edits, Framing, Hop, Parsed, Peer, Received, RequestHead, RequestIds, Scheme, Trust, parse_request,
+    write_edited_request, write_request,
 };
 use evenkeel_route::Target;
 
@@ -22,9 +22,12 @@ const HOP: Hop<'_> = Hop {
     scheme: Scheme::Https,
     received: Received::Http1,
     host: b"10.0.0.7:80",
-    fields: ForwardFields::NONE.with(ForwardField::XForwardedFor).with(ForwardField::XForwardedProto),
-    via: None,
-    request_id: Some(b"7f3a"),
+    fields: ForwardFields::NONE
+        .with(ForwardField::XForwardedFor)
+        .with(ForwardField::XForwardedProto)
+        .with(ForwardField::XRequestId),
+    via: b"",
+    request_id: b"7f3a",
 };
 
 /// Fields that a configuration gives no route to change, for they frame a message or are for one hop.

@@ -1,8 +1,9 @@
 //! Our own reading, driven as the data plane drives it: a head when it is whole, then content as it comes.
 
+use evenkeel_config::balancer::{ForwardField, ForwardFields};
 use evenkeel_http1::{
-    ChunkScanner, ForwardField, ForwardFields, Framing, Hop, Method, Onward, Parsed, Peer, Piece, Received,
-    ResponseHead, Scheme, Trailers, parse_request, parse_response, write_request, write_response,
+    ChunkScanner, Framing, Hop, Method, Onward, Parsed, Peer, Piece, Received, ResponseHead, Scheme,
+    Trailers, parse_request, parse_response, write_request, write_response,
 };
 
 use crate::course::{Course, End, Message, Ours, is_nothing, path_of};
@@ -21,9 +22,10 @@ const HOP: Hop<'_> = Hop {
         .with(ForwardField::XForwardedFor)
         .with(ForwardField::XForwardedProto)
         .with(ForwardField::XForwardedHost)
-        .with(ForwardField::Forwarded),
-    via: Some(b"oracle"),
-    request_id: None,
+        .with(ForwardField::Forwarded)
+        .with(ForwardField::Via),
+    via: b"oracle",
+    request_id: b"",
 };
 
 /// Content on its way.

@@ -14,7 +14,7 @@ use evenkeel_http1::{Peer, Scheme};
 
 use crate::{
     access_log::{self, Whom},
-    http1::request::Request,
+    http1::{forward, request::Request},
     listening::Listening,
     net::{reactor::Known, scratch::SCRATCH_BYTES, socket::Socket, sweep::Watch},
     pool::room::Room,
@@ -124,7 +124,7 @@ impl Client {
 
     /// What is believed of what it says of others: the word is that of who connected, whomever it stands for.
     pub(crate) fn peer(&self) -> Peer {
-        self.listening.settings().forward.peer(self.speaker)
+        forward::peer(&self.listening.settings().forward, self.speaker)
     }
 
     /// Keeps the beginning of a request that is refused, by which the answer is made out.

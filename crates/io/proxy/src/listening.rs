@@ -9,13 +9,12 @@ use std::{
     sync::Arc,
 };
 
-use evenkeel_config::balancer::{Deadlines, Http2, Limits, Mode, ProxyProtocol, Udp};
+use evenkeel_config::balancer::{Deadlines, Forward, Http2, Limits, Mode, ProxyProtocol, Udp};
 use tokio::sync::Notify;
 
 use crate::{
     access_log::AccessLog,
     acme::challenges::Challenges,
-    http1::forward::Forwarding,
     pool::PoolState,
     route::{Routes, errors::ErrorPages},
     shared::{ListenerShared, ListenerTally},
@@ -52,7 +51,7 @@ pub(crate) struct Settings {
     pub(crate) errors: Arc<ErrorPages>,
     /// `None` when every request goes to the pool as it is.
     pub(crate) routes: Option<Routes>,
-    pub(crate) forward: Arc<Forwarding>,
+    pub(crate) forward: Arc<Forward>,
 }
 
 /// A listener as one worker sees it.

@@ -20,7 +20,6 @@ use crate::{
     accept,
     access_log::AccessLog,
     acme::challenges::Challenges,
-    http1::forward::Forwarding,
     pool::{
         discovery::Discovered,
         ports::{Ledger, PortSettings, Towards, Ways},
@@ -157,7 +156,7 @@ pub(crate) struct PlannedListener {
     pub(crate) tls: Option<Arc<Front>>,
     pub(crate) udp: Option<Udp>,
     pub(crate) proxy_protocol: Option<Arc<ProxyProtocol>>,
-    pub(crate) forward: Arc<Forwarding>,
+    pub(crate) forward: Arc<balancer::Forward>,
     pub(crate) source_limit: Option<Arc<SourceLimit>>,
     /// Where the configuration wants it, maybe with port 0.
     bind: SocketAddr,
@@ -382,7 +381,7 @@ fn plan_listener(
         tls,
         udp: listener.udp,
         proxy_protocol: listener.proxy_protocol.clone().map(Arc::new),
-        forward: Arc::new(Forwarding::of(&listener.forward)),
+        forward: Arc::new(listener.forward.clone()),
         source_limit: source_limit.map(Arc::new),
         bind: listener.bind,
         sockets: Mutex::new(sockets.into_iter().map(Some).collect()),

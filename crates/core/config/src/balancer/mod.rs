@@ -42,7 +42,7 @@ use route::{ErrorPage, Route, Routing};
 pub use acme::{Acme, Challenge};
 pub use check::{Expected, HealthCheck, Probe};
 pub use discovery::{Discovery, DomainName, Found, Loopback, Records};
-pub use forward::{Forward, ForwardField};
+pub use forward::{Forward, ForwardField, ForwardFields};
 pub use hedge::{Hedge, HedgeAfter};
 pub use limits::{Deadlines, Limits};
 pub use listener::{Http2, Listener, ListenerIndex, Mode};

@@ -8,7 +8,7 @@ use core::{
     time::Duration,
 };
 
-use super::ForwardField;
+use super::{ForwardField, ForwardFields};
 use crate::range::{Count, Span, hours, mins, ms, secs};
 
 /// Most listeners: each costs a socket on each worker; a site has two or three.
@@ -219,8 +219,10 @@ pub(super) const HEDGE_MOST: Duration = mins(1);
 
 /// What servers are told unless the file says otherwise: what HAProxy's and nginx's users configure by hand, and Via,
 /// which a gateway must send (RFC 9110 §7.6.3).
-pub(super) const FORWARD_FIELDS: [ForwardField; 3] =
-    [ForwardField::XForwardedFor, ForwardField::XForwardedProto, ForwardField::Via];
+pub(super) const FORWARD_FIELDS: ForwardFields = ForwardFields::NONE
+    .with(ForwardField::XForwardedFor)
+    .with(ForwardField::XForwardedProto)
+    .with(ForwardField::Via);
 
 /// Each field once.
 pub(super) const MAX_FORWARD_FIELDS: usize = 6;

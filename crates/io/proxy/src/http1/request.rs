@@ -17,7 +17,7 @@ use std::{cell::Cell, time::Duration};
 use crate::{
     acme::challenges,
     client::Client,
-    http1::content::Content,
+    http1::{content::Content, forward::request_ids},
     net::{scratch, socket::Read},
     pool::{Lease, PoolState, Story, key::Asked, sticky::Bound},
     route::Ruled,
@@ -311,7 +311,7 @@ pub(crate) fn prepare(
     }
     let forward = &settings.forward;
     may_pass(client, head, bytes)?;
-    let id = match (forward.request_ids, head.request_id) {
+    let id = match (request_ids(forward), head.request_id) {
         (RequestIds::Passed, _) => None,
         (RequestIds::Made, Some(id)) => Some(String::from_utf8_lossy(id.of(bytes)).into()),
         (RequestIds::Made, None) => Some(client.worker.next_id().into_boxed_str()),
@@ -322,8 +322,8 @@ pub(crate) fn prepare(
         received,
         host: settings.pool.host.as_bytes(),
         fields: forward.fields,
-        via: forward.via.then(|| client.worker.via().as_bytes()),
-        request_id: id.as_deref().map(str::as_bytes),
+        via: client.worker.via().as_bytes(),
+        request_id: id.as_deref().unwrap_or_default().as_bytes(),
     };
     let mut out = scratch::take();
     let started = client.worker.clock.now();
