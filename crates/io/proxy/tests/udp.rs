@@ -89,7 +89,12 @@ fn a_session_stays_with_its_server_and_others_are_balanced() {
             assert_eq!(ask(client, &[round]), [*server, round]);
         }
     }
-    let metrics = plane.admin("/metrics").1;
+    // A datagram is counted once it has been sent, which its client may see first.
+    let metrics = eventually("all answers are counted", || {
+        let metrics = plane.admin("/metrics").1;
+        let sent = sample(&metrics, "evenkeel_udp_sent_datagrams_total{listener=\"web\"}");
+        (sent >= 88).then_some(metrics)
+    });
     assert_eq!(sample(&metrics, "evenkeel_client_connections{listener=\"web\"}"), 8);
     assert_eq!(sample(&metrics, "evenkeel_udp_received_datagrams_total{listener=\"web\"}"), 88);
     assert_eq!(sample(&metrics, "evenkeel_udp_sent_datagrams_total{listener=\"web\"}"), 88);
