@@ -115,6 +115,15 @@ impl Ports {
     pub const fn left(self) -> u32 {
         self.all.saturating_sub(self.taken)
     }
+
+    /// Whether they may run out: half of them are taken.
+    ///
+    /// Where one half went within a time in TIME-WAIT, the other lasts until the first come back: there is as much time left
+    /// to do something. A steady pace never gets there as long as it is below half of what the ports are enough for.
+    #[must_use]
+    pub const fn are_scarce(self) -> bool {
+        self.taken >= self.all.div_ceil(2)
+    }
 }
 
 /// The position of the source that has most ports left, so that all are used evenly; `None` when none has any. Of equals

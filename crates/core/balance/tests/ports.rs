@@ -81,6 +81,21 @@ proptest! {
     }
 }
 
+#[test]
+fn ports_are_scarce_as_soon_as_half_of_them_are_taken() {
+    for (taken, all, scarce) in [
+        (0, 42, false),
+        (20, 42, false),
+        (21, 42, true),
+        (2, 5, false),
+        (3, 5, true),
+        (9, 5, true),
+        (0, 0, true),
+    ] {
+        assert_eq!(Ports { taken, all }.are_scarce(), scarce, "{taken} of {all}");
+    }
+}
+
 fn pool(servers: usize) -> Pool {
     let list: String = (0..servers)
         .map(|n| format!("[[pool.server]]\nname=\"s{n}\"\naddress=\"10.0.0.{}:80\"\n", n + 1))

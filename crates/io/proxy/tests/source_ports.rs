@@ -8,9 +8,10 @@ mod support;
 use std::{
     collections::BTreeMap,
     fs,
+    io::ErrorKind,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     process::Command,
-    sync::{Mutex, mpsc},
+    sync::{Barrier, Mutex, mpsc},
     thread,
     time::Duration,
 };
@@ -19,7 +20,11 @@ use nix::{
     sched::{CloneFlags, unshare},
     sys::socket::{setsockopt, sockopt::IpBindAddressNoPort},
 };
-use support::{Client, Peer, Plane, eventually, sample, server};
+use support::{
+    Client, Peer, Plane,
+    both::{self, Over},
+    eventually, sample, server,
+};
 
 /// Ports that there are in the namespace; an even number, for of an odd one the kernel looks at all but a random one.
 const PORTS: usize = 42;
@@ -257,6 +262,169 @@ fn kernel_time_wait(server: SocketAddr) -> usize {
             columns.next() == Some(&remote) && columns.next() == Some(TIME_WAIT)
         })
         .count()
+}
+
+/// How a server saw a connection end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Ending {
+    InOrder,
+    Reset,
+}
+
+/// Waits for the end of a connection, whatever comes before it.
+fn ending(stream: &mut TcpStream) -> Ending {
+    loop {
+        match std::io::Read::read(stream, &mut [0; 64]) {
+            Ok(0) => return Ending::InOrder,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ending::Reset,
+            Err(error) => panic!("the connection stays: {error}"),
+        }
+    }
+}
+
+/// A server that answers one request of each connection, before it has read its content, and leaves closing to the other
+/// side; it tells how that went.
+fn answering_once(
+    answer: &'static str,
+    before: impl Fn() + Send + Sync + 'static,
+) -> (SocketAddr, mpsc::Receiver<Ending>) {
+    let (told, endings) = mpsc::channel();
+    let told = Mutex::new(told);
+    let address = server(move |mut peer| {
+        if peer.head().is_none() {
+            return;
+        }
+        before();
+        std::io::Write::write_all(&mut peer.stream, answer.as_bytes()).unwrap();
+        let ending = ending(&mut peer.stream);
+        told.lock().unwrap().send(ending).unwrap();
+    });
+    (address, endings)
+}
+
+fn next(endings: &mpsc::Receiver<Ending>) -> Ending {
+    endings.recv_timeout(support::PATIENCE).expect("a connection ends")
+}
+
+/// Where each connection left a port in TIME-WAIT, 42 of them would be enough for 42 requests a minute.
+#[test]
+fn where_ports_are_scarce_a_connection_whose_exchange_is_over_leaves_none_in_time_wait() {
+    in_a_namespace(|| {
+        fs::write("/proc/sys/net/ipv4/tcp_tw_reuse", "0").unwrap();
+        let answer = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
+        let (address, endings) = answering_once(answer, || ());
+        let text = config("http", &[address], PATIENT, "");
+        let plane = Plane::start(&text, 2);
+        shrink();
+        plane.apply(&format!("{text}\n")).unwrap();
+        let enough = PORTS / 2 - 1;
+        let mut over_http2 = both::Client::new(&plane, Over::Http2);
+        for number in 0..10 * PORTS {
+            let answer = match number % 2 {
+                0 => client(plane.address(), number).get("/").body,
+                _ => over_http2.get("/").body,
+            };
+            assert_eq!(answer, b"ok", "{number}");
+            let wanted = if number < enough { Ending::InOrder } else { Ending::Reset };
+            assert_eq!(next(&endings), wanted, "{number}: as long as there are plenty they end in order");
+        }
+        let waiting = metric(&plane, "evenkeel_server_source_ports_time_wait");
+        assert_eq!(waiting, enough as u64);
+        assert_kernel_agrees(waiting, address);
+        // What the server may not have read is never taken from it.
+        for number in 0..5 {
+            let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\ncontent";
+            assert_eq!(client(plane.address(), number).ask(post).body, b"ok");
+            assert_eq!(next(&endings), Ending::InOrder);
+        }
+        assert_kernel_agrees(waiting + 5, address);
+        assert_eq!(metric(&plane, "evenkeel_server_source_ports_refused_total"), 0);
+    });
+}
+
+#[test]
+fn where_ports_are_scarce_kept_connections_that_are_no_more_needed_are_reset_until_they_are_not() {
+    const KEPT: usize = 30;
+    in_a_namespace(|| {
+        fs::write("/proc/sys/net/ipv4/tcp_tw_reuse", "0").unwrap();
+        let all = Barrier::new(KEPT);
+        let (address, endings) =
+            answering_once("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", move || _ = all.wait());
+        let text = config("http", &[address], PATIENT, "");
+        let plane = Plane::start(&text, 1);
+        shrink();
+        plane.apply(&format!("{text}\n")).unwrap();
+        let mut clients: Vec<_> = (0..KEPT).map(|number| client(plane.address(), number)).collect();
+        for client in &mut clients {
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        for client in &mut clients {
+            assert_eq!(client.answer(false).unwrap().body, b"ok");
+        }
+        // Another server takes its place.
+        plane.apply(&config("http", &[support::named("other")], PATIENT, "")).unwrap();
+        let count = (0..KEPT).filter(|_| next(&endings) == Ending::Reset).count();
+        assert_eq!(count, KEPT - (PORTS / 2 - 1), "below half of the ports they end in order");
+    });
+}
+
+/// What was over when a connection was kept is not over when it carries the next request.
+#[test]
+fn where_ports_are_scarce_a_request_that_breaks_off_on_a_kept_connection_ends_in_order() {
+    in_a_namespace(|| {
+        let (told, endings) = mpsc::channel();
+        let told = Mutex::new(told);
+        let address = server(move |mut peer| {
+            let mut kept = false;
+            while let Some(head) = peer.head() {
+                if head.starts_with("GET /hold ") {
+                    told.lock().unwrap().send(Ending::InOrder).unwrap();
+                } else if head.starts_with("GET ") {
+                    std::io::Write::write_all(&mut peer.stream, &support::ok(b"ok")).unwrap();
+                    kept = true;
+                } else {
+                    assert!(kept, "the second request comes on the connection of the first");
+                    let ending = ending(&mut peer.stream);
+                    told.lock().unwrap().send(ending).unwrap();
+                }
+            }
+        });
+        let text = config("http", &[address], PATIENT, "");
+        let plane = Plane::start(&text, 1);
+        shrink();
+        plane.apply(&format!("{text}\n")).unwrap();
+        let mut others: Vec<_> = (0..PORTS / 2).map(|number| client(plane.address(), number)).collect();
+        for other in &mut others {
+            other.send(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+            next(&endings);
+        }
+        let mut client = client(plane.address(), PORTS);
+        assert_eq!(client.get("/").body, b"ok");
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\ncon");
+        drop(client);
+        assert_eq!(next(&endings), Ending::InOrder);
+        drop(others);
+    });
+}
+
+#[test]
+fn a_tunnel_ends_in_order_however_scarce_ports_are() {
+    in_a_namespace(|| {
+        let (address, endings) = answering_once("hello", || ());
+        let text = config("tcp", &[address], PATIENT, "");
+        let plane = Plane::start(&text, 1);
+        shrink();
+        plane.apply(&format!("{text}\n")).unwrap();
+        let mut clients: Vec<_> = (0..PORTS - 4).map(|number| client(plane.address(), number)).collect();
+        for client in &mut clients {
+            client.send(b"anything\r\n\r\n");
+            assert_eq!(client.0.take(5), b"hello");
+        }
+        drop(clients);
+        assert!((0..PORTS - 4).all(|_| next(&endings) == Ending::InOrder));
+    });
 }
 
 #[test]

@@ -185,6 +185,7 @@ async fn over_http1<U: Source, D: Answering>(
         let broken = match http1::converse(exchange, (&mut lease, &mut server), &tries.tried).await {
             Ok(served) => {
                 let Server { socket, waits, asked, .. } = server;
+                socket.says(exchange.request.says());
                 let keep = served.keep.then_some(socket);
                 return finish(exchange, &served, Servant { lease, waits, asked, keep });
             }

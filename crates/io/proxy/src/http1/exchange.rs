@@ -415,6 +415,7 @@ fn finish(client: &mut Client, request: &Request, answer: &Answer, lease: Lease,
     if let (Outcome::Served, Some(at), Some(asked)) = (outcome, answer.at, server.asked) {
         lease.answered(at, asked);
     }
+    server.socket.says(request.says());
     lease.end(now, outcome, answer.keep.then_some(server.socket));
     match answer.onward {
         Onward::Stay | Onward::StayHttp10 => After::Next(now),

@@ -19,7 +19,7 @@ use crate::{
     client::Client,
     http1::{content::Content, forward::request_ids},
     net::{scratch, socket::Read},
-    pool::{Lease, PoolState, Story, key::Asked, sticky::Bound},
+    pool::{Lease, PoolState, Story, key::Asked, ports::Says, sticky::Bound},
     route::Ruled,
     trace::{Begun, Traced},
     worker::Worker,
@@ -129,6 +129,15 @@ impl Request {
     pub(crate) fn answered_by(&self, lease: &Lease) {
         if let Some(traced) = &self.traced {
             traced.answered_by(lease);
+        }
+    }
+
+    /// What is on its way to or from its server, once all of the answer has been read. A server may answer before it has read
+    /// the content.
+    pub(crate) const fn says(&self) -> Says {
+        match self.twice {
+            Twice::Harmless => Says::Nothing,
+            Twice::Never => Says::More,
         }
     }
 

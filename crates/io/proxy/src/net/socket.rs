@@ -11,13 +11,15 @@ use std::{
     task::{Context, Poll},
 };
 
+use evenkeel_balance::Left;
+
 use crate::{
     net::{
         reactor::Known,
         sweep::{Expired, Watch},
         wire::Wire,
     },
-    pool::ports::{Port, Towards},
+    pool::ports::{Port, Says, Towards},
     tls::session::Session,
 };
 
@@ -56,6 +58,13 @@ impl Socket {
     /// Whether it goes one of these ways.
     pub(crate) fn goes_by(&self, ways: &[Arc<Towards>]) -> bool {
         self.port.as_ref().is_none_or(|port| port.is_of(ways))
+    }
+
+    /// What is known of what is on its way between us and a server.
+    pub(crate) fn says(&self, says: Says) {
+        if let Some(port) = &self.port {
+            port.says(says);
+        }
     }
 
     /// From now on the connection speaks TLS.
@@ -197,6 +206,10 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        // A server that has closed already keeps its port from nobody.
+        if self.port.as_ref().is_some_and(Port::should_be_reset) && self.wire.left() == Left::Waiting {
+            self.reset_on_close();
+        }
         if let Some(session) = &mut self.session {
             session.get_mut().end(&self.wire);
         }

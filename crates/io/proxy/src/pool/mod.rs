@@ -177,6 +177,7 @@ impl PoolState {
         while let Some(kept) = idle.pop() {
             self.tally(index).idle.down();
             if kept.socket.is_silent() && now.since(kept.since) < self.keep_idle {
+                kept.socket.says(ports::Says::More);
                 return Some(kept.socket);
             }
         }

@@ -27,6 +27,10 @@ use crate::{clock::Clock, shared::Count};
 /// before: as long as it takes pools to look again.
 const BARRED: Duration = Duration::from_millis(200);
 
+/// How long ports count as scarce after the kernel had none: it knows of those that other programs have, and they seldom
+/// give many back at once. Long enough for what fails to be seen again, short enough to be over soon after them.
+const SCARCE: Duration = Duration::from_secs(10);
+
 /// How long TIME-WAIT lasts in Linux (`TCP_TIMEWAIT_LEN`).
 const TIME_WAIT: Duration = Duration::from_secs(60);
 
@@ -238,6 +242,8 @@ pub(crate) struct Account {
     book: RefCell<PortBook>,
     /// The kernel had none: until when that is believed.
     barred: Cell<Option<Instant>>,
+    /// The same: until when ports are called scarce for it.
+    scarce: Cell<Option<Instant>>,
 }
 
 impl Account {
@@ -251,6 +257,7 @@ impl Account {
                     clock,
                     book: RefCell::new(PortBook::new(towards.time_wait)),
                     barred: Cell::new(None),
+                    scarce: Cell::new(None),
                 })
             });
             Rc::clone(account)
@@ -271,12 +278,18 @@ impl Account {
     /// The kernel says that there is none, whatever the count says.
     pub(crate) fn bar(&self, now: Instant) {
         self.barred.set(Some(now + BARRED));
+        self.scarce.set(Some(now + SCARCE));
+    }
+
+    /// Whether the next port may soon be missed.
+    fn is_scarce(&self) -> bool {
+        self.towards.ports().are_scarce() || self.scarce.get().is_some_and(|until| self.clock.now() < until)
     }
 
     fn take(self: &Rc<Self>) -> Port {
         self.book.borrow_mut().take();
         self.publish();
-        Port(Box::new(Taken { account: Rc::clone(self), left: Cell::new(None) }))
+        Port(Box::new(Taken { account: Rc::clone(self), left: Cell::new(None), says: Cell::new(Says::More) }))
     }
 
     fn give(&self, left: Left) {
@@ -339,9 +352,33 @@ pub(crate) struct Port(Box<Taken>);
 struct Taken {
     account: Rc<Account>,
     left: Cell<Option<Left>>,
+    says: Cell<Says>,
+}
+
+/// Whether either side of a connection has anything to say that the other may not have read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Says {
+    /// As far as is known: an exchange is under way, or one has ended whose content the server may still read.
+    More,
+    /// For certain: the last request was a head alone, which the server has answered, and we have read all of the answer.
+    Nothing,
 }
 
 impl Port {
+    /// What is known of what is on its way.
+    pub(crate) fn says(&self, says: Says) {
+        self.0.says.set(says);
+    }
+
+    /// Whether the connection should end by a reset, which leaves its port free at once, instead of in TIME-WAIT: where that
+    /// takes nothing from anybody and ports are scarce.
+    pub(crate) fn should_be_reset(&self) -> bool {
+        match (self.0.says.get(), self.0.left.get()) {
+            (Says::Nothing, None) => self.0.account.is_scarce(),
+            (Says::Nothing, Some(_)) | (Says::More, _) => false,
+        }
+    }
+
     /// How the connection leaves its port; what is said first holds.
     pub(crate) fn leaves(&self, left: impl FnOnce() -> Left) {
         if self.0.left.get().is_none() {
@@ -438,6 +475,27 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_is_reset_only_where_half_of_the_ports_are_taken_and_nothing_is_on_its_way() {
+        let ledger = Ledger::default();
+        let settings = PortSettings { count: 5, reuse: Reused::Never };
+        let accounts = [account(&ledger.towards((None, "10.0.0.2:80".parse().unwrap()), settings, 1))];
+        let ports: Vec<_> = (0..3).map(|_| take(&accounts, Instant::START).unwrap().1).collect();
+        let resets = || ports.iter().filter(|port| port.should_be_reset()).count();
+        assert_eq!(resets(), 0, "requests are under way");
+        ports[0].says(Says::Nothing);
+        assert_eq!(resets(), 1);
+        ports[0].says(Says::More);
+        assert_eq!(resets(), 0, "another request has begun");
+        ports[0].says(Says::Nothing);
+        ports[0].leaves(|| Left::Waiting);
+        assert_eq!(resets(), 0, "its end has been said");
+        let [_, second, third] = <[Port; 3]>::try_from(ports).unwrap();
+        second.says(Says::Nothing);
+        assert!(second.should_be_reset(), "one in TIME-WAIT and two open of five");
+        assert!(!third.should_be_reset());
+    }
+
+    #[test]
     fn what_the_kernel_refuses_is_believed_until_a_port_comes_back_or_a_moment_has_passed() {
         let ledger = Ledger::default();
         let settings = PortSettings { count: 9, reuse: Reused::Never };
@@ -445,7 +503,10 @@ mod tests {
         let accounts: Vec<_> = (1..=2).map(|n| account(&ledger.towards(way(n), settings, 1))).collect();
         let now = Instant::START;
         let (first, port) = take(&accounts, now).unwrap();
+        port.says(Says::Nothing);
+        assert!(!port.should_be_reset(), "one of nine is taken");
         first.bar(now);
+        assert!(port.should_be_reset(), "the kernel knows better");
         let (second, _other) = take(&accounts, now).unwrap();
         assert_ne!(first.source(), second.source(), "the next source is tried");
         second.bar(now);
