@@ -264,3 +264,20 @@ fn a_client_that_stops_reading_does_not_hold_its_server_for_ever() {
         plane.admin("/status").1.contains("\"active\":0").then_some(())
     });
 }
+
+/// A client may say that it sends no more and read its answer all the same; one that does not read is cut like any other.
+#[test]
+fn a_half_closed_client_that_stops_reading_is_cut_at_its_deadline() {
+    let body = vec![7; 64 << 20];
+    let big = answering(move |_, _| ok(&body));
+    let plane = Plane::start(&config("http", &[big], "", "[deadlines]\nclient_write_idle = \"150ms\"\n"), 1);
+    let mut client = plane.client();
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.0.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(client.0.head().is_some());
+    // Only one that had to be waited for before is known to have closed its side.
+    assert_eq!(client.0.take(16 << 20).len(), 16 << 20);
+    eventually("the server is free again", || {
+        plane.admin("/status").1.contains("\"active\":0").then_some(())
+    });
+}

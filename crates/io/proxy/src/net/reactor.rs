@@ -112,8 +112,10 @@ impl Place {
     fn clear(&self, bit: u8) {
         SLOTS.with_borrow_mut(|all| {
             let bits = &mut all.slots[self.0 as usize].bits;
-            // An end or error that has been seen stays: epoll reports it once.
-            if *bits & (ENDED | FAILED) == 0 {
+            // An end or error that has been seen stays to be read: epoll reports it once. Writing is told of an error by the
+            // call itself, and who has ended its side may still take what we send, in its own time.
+            let stays = if bit == READABLE { ENDED | FAILED } else { FAILED };
+            if *bits & stays == 0 {
                 *bits &= !bit;
             }
         });
