@@ -166,6 +166,11 @@ impl Client {
         }
     }
 
+    /// Whether nothing is known to have come behind the request.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.carry.is_empty() && self.socket.is_caught_up()
+    }
+
     /// Whether the connection may carry another request after this one.
     pub(crate) fn may_stay(&self, request: &Request) -> bool {
         request.keep_alive && request.content.is_done() && !self.listening.is_draining()

@@ -4,7 +4,7 @@
 mod support;
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::net::UnixStream,
     sync::{
         Arc,
@@ -141,6 +141,32 @@ fn a_drain_finishes_what_is_under_way_and_then_ends() {
     release.send(()).unwrap();
     let answer = busy.answer(false).unwrap();
     assert_eq!((answer.body.as_slice(), field(&answer.head, "connection")), (&b"done"[..], Some("close")));
+    plane.wait();
+}
+
+/// Closing while something of the client's is unread resets the connection, and takes with it what has not left yet.
+#[test]
+fn a_drain_takes_no_answer_away_from_a_client_that_has_sent_its_next_request() {
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let slow = answering(move |_, _| {
+        gate.lock().unwrap().recv().unwrap();
+        ok(b"done")
+    });
+    let plane = Plane::http(&[slow], "", "");
+    let mut client = plane.client();
+    client.send(b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("under way", || plane.admin("/status").1.contains("\"active\":1").then_some(()));
+    plane.begin_drain();
+    eventually("no longer ready", || (plane.admin("/ready").0 == 503).then_some(()));
+    client.send(b"GET /second HTTP/1.1\r\nHost: a\r\n\r\n");
+    release.send(()).unwrap();
+    let answer = client.answer(false).unwrap();
+    assert_eq!((answer.body.as_slice(), field(&answer.head, "connection")), (&b"done"[..], Some("close")));
+    let mut rest = Vec::new();
+    client.0.stream.read_to_end(&mut rest).expect("the connection ends in order, without a reset");
+    assert!(rest.is_empty(), "the second request is for another connection");
+    drop(client);
     plane.wait();
 }
 

@@ -78,7 +78,7 @@ pub(crate) async fn run(client: &mut Client, mut request: Request, pool: &Rc<Poo
             After::Next(client.worker.clock.now())
         }
         Ended::Served => {
-            if !all_read {
+            if !all_read || onward.is_some_and(|onward| request.ends_early(onward)) {
                 Box::pin(answer::linger(client)).await;
             }
             After::Close

@@ -132,7 +132,7 @@ pub(crate) async fn run(client: &mut Client, mut request: Request) -> After {
         let broken = match converse(client, &mut request, (&mut lease, &mut server), &tries.tried).await {
             Ok(answer) => {
                 let after = finish(client, &request, &answer, lease, server);
-                if !request.is_whole() {
+                if request.ends_early(answer.onward) {
                     Box::pin(answer::linger(client)).await;
                 }
                 return after;
@@ -369,8 +369,11 @@ fn answer(
         out.extend_from_slice(rest);
         keep = false;
     }
-    let is_last = matches!(onward, Onward::Close | Onward::Http10) && content.is_done() && request.is_whole();
-    let written = if is_last { client.socket.write_last(out) } else { client.socket.write(out) };
+    let ends = matches!(onward, Onward::Close | Onward::Http10) && content.is_done();
+    let written = match ends && !request.ends_early(onward) && client.is_silent() {
+        true => client.socket.write_last(out),
+        false => client.socket.write(out),
+    };
     let written = written.map_err(|_| Broken::Unread)?;
     let unwritten = if written == out.len() { Vec::new() } else { out[written..].to_vec() };
     let rest = Rest { content, unwritten, filter };

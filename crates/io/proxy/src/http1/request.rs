@@ -6,8 +6,8 @@
 use evenkeel_balance::{Key, Tried};
 use evenkeel_config::balancer::{Deadlines, Http2, Protocol};
 use evenkeel_http1::{
-    ChunkError, Framing, Hop, Method, Parsed, Received, RequestError, RequestHead, RequestIds, Version,
-    parse_request, write_edited_request, write_request,
+    ChunkError, Framing, Hop, Method, Onward, Parsed, Received, RequestError, RequestHead, RequestIds,
+    Version, parse_request, write_edited_request, write_request,
 };
 use evenkeel_http2::PREFACE;
 use evenkeel_route::TargetError;
@@ -144,6 +144,16 @@ impl Request {
     /// Whether all of it is in `bytes`, so that it can be sent again.
     pub(crate) const fn is_whole(&self) -> bool {
         self.content.is_done()
+    }
+
+    /// Whether its client may be sending although the connection ends with the answer: one that did not say that this was
+    /// its last request, or whose content was not read to the end. Closing at once could reset the connection and take the
+    /// answer away (RFC 9112 §9.6).
+    pub(crate) const fn ends_early(&self, onward: Onward) -> bool {
+        match onward {
+            Onward::Close | Onward::Http10 => self.keep_alive || !self.is_whole(),
+            Onward::Stay | Onward::StayHttp10 | Onward::Upgrade => false,
+        }
     }
 }
 
