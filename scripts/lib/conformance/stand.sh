@@ -17,7 +17,7 @@ started=()
 end_all() {
     local index
     for ((index = ${#started[@]} - 1; index >= 0; index--)); do
-        kill "${started[index]}" 2>/dev/null || true
+        kill -- "-${started[index]}" 2>/dev/null || true
     done
     for index in "${!started[@]}"; do
         wait "${started[index]}" 2>/dev/null || true
@@ -25,12 +25,15 @@ end_all() {
     started=()
 }
 
-# Starts a command in the background, its output in $work/$1.log, and waits until it listens on the port $2.
+# Starts a command in the background, its output in $work/$1.log, and waits until it listens on the port $2. It has a
+# process group of its own, so that what it starts itself ends with it.
 start() {
     local name=$1 port=$2 pid deadline=$((SECONDS + 15))
     shift 2
+    set -m
     "$@" </dev/null >"$work/$name.log" 2>&1 &
     pid=$!
+    set +m
     started+=("$pid")
     until (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
         if ! kill -0 "$pid" 2>/dev/null || ((SECONDS > deadline)); then
