@@ -18,8 +18,11 @@ impl Sentence {
     /// The sentence that `text` holds, cut to its limit.
     #[must_use]
     pub fn new(text: &str) -> Self {
-        let plain = |c: char| if c.is_control() { ' ' } else { c };
-        Self(text.trim().chars().map(plain).take(SENTENCE_CHARS).collect())
+        let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let mut cut: String = plain.skip_while(|c| c.is_whitespace()).take(SENTENCE_CHARS).collect();
+        // What stands behind may be a control character too, or the limit may fall into a space.
+        cut.truncate(cut.trim_end().len());
+        Self(cut)
     }
 
     /// The sentence's text.
@@ -60,6 +63,7 @@ mod tests {
     #[test]
     fn a_sentence_is_one_line_of_bounded_length() {
         assert_eq!(Sentence::new(" two\nlines\u{1b}[31m ").as_str(), "two lines [31m");
+        assert_eq!(Sentence::new("\0 failed \u{1b} \u{0}").as_str(), "failed");
         assert_eq!(Sentence::new(&"ä".repeat(5000)).as_str().chars().count(), SENTENCE_CHARS);
     }
 }

@@ -23,7 +23,7 @@ mod theirs;
 mod updates;
 mod wire;
 
-use evenkeel_http1::Method;
+use evenkeel_http1::{MAX_FIELDS, Method};
 
 pub use course::{Course, Disagreement, End, Message};
 pub use edits::request_edits;
@@ -59,12 +59,26 @@ pub fn requests(stream: &[u8]) -> Result<Agreement, Disagreement> {
         hyper: whole.course.agrees("hyper", &theirs::requests(stream))?,
         milo: whole.course.agrees("milo", &milo::requests(stream))?,
     };
-    // What we send begins no new story: we take it again, message by message.
+    // What we send begins no new story: we take it again, message by message; unless a head that had nearly as many fields as
+    // may be has more than that with what we add, which the next of us may refuse.
+    if longest_head(&whole.sent) > MAX_FIELDS {
+        return Ok(agreement);
+    }
     let again = ours::requests(&[&whole.sent]);
     course::sent_again(&whole, &again)?;
     again.course.agrees("hyper, of what we send", &theirs::requests(&whole.sent))?;
     again.course.agrees("milo, of what we send", &milo::requests(&whole.sent))?;
     Ok(agreement)
+}
+
+/// The most lines that stand together, without the first: no head has more fields.
+fn longest_head(text: &[u8]) -> usize {
+    let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);
+    let runs = lines.scan(0_usize, |run, line| {
+        *run = if line.is_empty() { 0 } else { *run + 1 };
+        Some(*run)
+    });
+    runs.max().unwrap_or(0).saturating_sub(1)
 }
 
 /// Judges a server's bytes: the answer to one request of this method, interim answers included.

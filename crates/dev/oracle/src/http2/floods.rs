@@ -91,11 +91,13 @@ impl Tallies {
 
     /// The place of a kind of frame (RFC 9113 §6); `None` for what is bounded elsewhere.
     fn place(kind: u8, flags: u8, length: u8) -> Option<usize> {
-        let (ends, is_ack) = (flags & 1 != 0, flags & 1 != 0);
+        let (ends, is_ack, is_padded) = (flags & 1 != 0, flags & 1 != 0, flags & 8 != 0);
         Some(match kind {
-            0x0 if ends || length >= 5 => return None,
+            0x0 if ends => return None,
             0x0 if length == 0 => 6,
-            0x0 => 7,
+            // All of a frame of this length may be padding.
+            0x0 if length < 5 || is_padded => 7,
+            0x0 => return None,
             0x1 | 0x5 | 0x9 => return None,
             0x2 | 0x10 => 4,
             0x3 => 0,
