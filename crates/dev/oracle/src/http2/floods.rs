@@ -97,8 +97,7 @@ impl Tallies {
             0x0 if length == 0 => 6,
             // All of a frame of this length may be padding.
             0x0 if length < 5 || is_padded => 7,
-            0x0 => return None,
-            0x1 | 0x5 | 0x9 => return None,
+            0x0 | 0x1 | 0x5 | 0x9 => return None,
             0x2 | 0x10 => 4,
             0x3 => 0,
             0x4 => 1,
