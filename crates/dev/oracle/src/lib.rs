@@ -59,9 +59,8 @@ pub fn requests(stream: &[u8]) -> Result<Agreement, Disagreement> {
         hyper: whole.course.agrees("hyper", &theirs::requests(stream))?,
         milo: whole.course.agrees("milo", &milo::requests(stream))?,
     };
-    // What we send begins no new story: we take it again, message by message; unless a head that had nearly as many fields as
-    // may be has more than that with what we add, which the next of us may refuse.
-    if longest_head(&whole.sent) > MAX_FIELDS {
+    // What we send begins no new story: we take it again, message by message.
+    if outgrows(&whole.sent) {
         return Ok(agreement);
     }
     let again = ours::requests(&[&whole.sent]);
@@ -71,14 +70,16 @@ pub fn requests(stream: &[u8]) -> Result<Agreement, Disagreement> {
     Ok(agreement)
 }
 
-/// The most lines that stand together, without the first: no head has more fields.
-fn longest_head(text: &[u8]) -> usize {
-    let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);
+/// Whether a head that had nearly as many fields as may be has more than that with what we add; the next of us refuses it.
+/// Content can look like one too, which is then not looked at further.
+pub(crate) fn outgrows(sent: &[u8]) -> bool {
+    let lines = sent.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);
     let runs = lines.scan(0_usize, |run, line| {
         *run = if line.is_empty() { 0 } else { *run + 1 };
         Some(*run)
     });
-    runs.max().unwrap_or(0).saturating_sub(1)
+    // The first line of a head is no field.
+    runs.max().unwrap_or(0) > MAX_FIELDS + 1
 }
 
 /// Judges a server's bytes: the answer to one request of this method, interim answers included.
