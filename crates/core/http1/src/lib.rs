@@ -2,8 +2,8 @@
 //!
 //! Owns: where a message's head and content begin and end (RFC 9112), what of a head is for the next hop only
 //! (RFC 9110 §7.6.1), and how a head is written for the other side. Leaves to others: sockets, buffers, which fields
-//! servers are told of clients in (`core/config`), and what a field means beyond framing. Invariant I9: what two recipients could frame differently is refused,
-//! so no request is ever answered from another request's bytes.
+//! servers are told of clients in (`core/config`), and what a field means beyond framing. Invariant I9: what two recipients
+//! could frame differently is refused, so no request is ever answered from another request's bytes.
 //!
 //! Nothing here allocates except the caller's output buffer and a trailer section, and no input makes it panic.
 #![no_std]

@@ -13,18 +13,17 @@ use std::{
 };
 
 use evenkeel_config::balancer::Mode;
-use rustix::{
-    event::{PollFd, PollFlags, Timespec},
-    io::Errno,
-    net::SocketFlags,
-};
+use rustix::{event::PollFlags, io::Errno, net::SocketFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
     client::{self, Client},
     http1,
     listening::Listening,
-    net::reactor::{Known, Place},
+    net::{
+        reactor::{Known, Place},
+        wire::look,
+    },
     proxied, sources, tcp, tls,
     worker::Worker,
 };
@@ -113,8 +112,7 @@ impl Listener {
 
     /// Whether somebody waits in the kernel's queue, or it may be so.
     fn has_more(&self) -> bool {
-        let mut asked = [PollFd::new(&self.socket, PollFlags::IN)];
-        !matches!(rustix::event::poll(&mut asked, Some(&Timespec::default())), Ok(0))
+        !look(&self.socket, PollFlags::IN).is_ok_and(|found| found.is_empty())
     }
 
     /// A client from the kernel's queue; `WouldBlock` when none waits there.

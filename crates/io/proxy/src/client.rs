@@ -167,7 +167,7 @@ impl Client {
     }
 
     /// Whether nothing is known to have come behind the request.
-    pub(crate) fn is_silent(&self) -> bool {
+    pub(crate) fn is_caught_up(&self) -> bool {
         self.carry.is_empty() && self.socket.is_caught_up()
     }
 

@@ -20,7 +20,7 @@ use crate::client::Client;
 /// pauses are shorter, and holds the tasks that wait to those of the last half second.
 pub(crate) const REST_AFTER: Duration = Duration::from_millis(500);
 
-/// Most tasks of a worker that wait for a next request; a client beyond them goes to rest at once. 4 MiB of tasks.
+/// Most tasks of a worker that wait for a next request; a client beyond them goes to rest at once. 2 MiB of tasks.
 pub(crate) const MAX_WAITING: usize = 1024;
 
 /// Sweeps in which every client at rest is looked at once: of 100,000 one sweep looks at 5,000, which takes 50 µs.

@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use support::{Answer, Plane, answering, config, eventually, field, named, nobody, ok, server};
+use support::{Answer, Client, Plane, answering, config, eventually, field, named, nobody, ok, server};
 
 /// An answer of our own: with a request id in head and body, on a connection that ends.
 fn assert_own(answer: &Answer, status: u16, what: &str) {
@@ -252,13 +252,19 @@ fn slow_clients_meet_the_deadline_of_their_phase() {
     assert!(idle.is_closed(), "an idle connection ends in order");
 }
 
-#[test]
-fn a_client_that_stops_reading_does_not_hold_its_server_for_ever() {
+/// A client that has asked for more than there is room for on the way, where whoever reads nothing for 150 ms is cut.
+fn asking_for_much() -> (Plane, Client) {
     let body = vec![7; 64 << 20];
     let big = answering(move |_, _| ok(&body));
     let plane = Plane::start(&config("http", &[big], "", "[deadlines]\nclient_write_idle = \"150ms\"\n"), 1);
     let mut client = plane.client();
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    (plane, client)
+}
+
+#[test]
+fn a_client_that_stops_reading_does_not_hold_its_server_for_ever() {
+    let (plane, mut client) = asking_for_much();
     assert!(client.0.head().is_some());
     eventually("the server is free again", || {
         plane.admin("/status").1.contains("\"active\":0").then_some(())
@@ -268,11 +274,7 @@ fn a_client_that_stops_reading_does_not_hold_its_server_for_ever() {
 /// A client may say that it sends no more and read its answer all the same; one that does not read is cut like any other.
 #[test]
 fn a_half_closed_client_that_stops_reading_is_cut_at_its_deadline() {
-    let body = vec![7; 64 << 20];
-    let big = answering(move |_, _| ok(&body));
-    let plane = Plane::start(&config("http", &[big], "", "[deadlines]\nclient_write_idle = \"150ms\"\n"), 1);
-    let mut client = plane.client();
-    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (plane, mut client) = asking_for_much();
     client.0.stream.shutdown(std::net::Shutdown::Write).unwrap();
     assert!(client.0.head().is_some());
     // Only one that had to be waited for before is known to have closed its side.

@@ -5,10 +5,12 @@ mod support;
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::SocketAddr,
     os::unix::net::UnixStream,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        mpsc::{Sender, channel},
     },
     thread,
 };
@@ -94,14 +96,22 @@ fn a_reload_reads_the_file_and_keeps_counters_and_connections() {
     assert!(plane.admin("/metrics").1.contains("evenkeel_client_connections_total{listener=\"web\"} 1\n"));
 }
 
-#[test]
-fn a_listener_that_is_removed_lets_its_clients_finish() {
-    let (release, gate) = std::sync::mpsc::channel::<()>();
-    let gate = std::sync::Mutex::new(gate);
-    let slow = answering(move |_, _| {
-        gate.lock().unwrap().recv().unwrap();
+/// A server whose answers to targets that begin so wait until they are released, one by one.
+fn held_back(targets: &'static str) -> (Sender<()>, SocketAddr) {
+    let (release, gate) = channel();
+    let gate = Mutex::new(gate);
+    let slow = answering(move |head, _| {
+        if head.split(' ').nth(1).is_some_and(|target| target.starts_with(targets)) {
+            gate.lock().unwrap().recv().unwrap();
+        }
         ok(b"done")
     });
+    (release, slow)
+}
+
+#[test]
+fn a_listener_that_is_removed_lets_its_clients_finish() {
+    let (release, slow) = held_back("/");
     let plane = Plane::http(&[slow], "", "");
     let old = plane.address();
     let mut busy = plane.client();
@@ -119,14 +129,7 @@ fn a_listener_that_is_removed_lets_its_clients_finish() {
 
 #[test]
 fn a_drain_finishes_what_is_under_way_and_then_ends() {
-    let (release, gate) = std::sync::mpsc::channel::<()>();
-    let gate = std::sync::Mutex::new(gate);
-    let slow = answering(move |head, _| {
-        if head.contains("/wait") {
-            gate.lock().unwrap().recv().unwrap();
-        }
-        ok(b"done")
-    });
+    let (release, slow) = held_back("/wait");
     let plane = Plane::http(&[slow], "", "");
     let address = plane.address();
     let (mut busy, mut idle) = (plane.client(), plane.client());
@@ -147,12 +150,7 @@ fn a_drain_finishes_what_is_under_way_and_then_ends() {
 /// Closing while something of the client's is unread resets the connection, and takes with it what has not left yet.
 #[test]
 fn a_drain_takes_no_answer_away_from_a_client_that_has_sent_its_next_request() {
-    let (release, gate) = std::sync::mpsc::channel::<()>();
-    let gate = std::sync::Mutex::new(gate);
-    let slow = answering(move |_, _| {
-        gate.lock().unwrap().recv().unwrap();
-        ok(b"done")
-    });
+    let (release, slow) = held_back("/");
     let plane = Plane::http(&[slow], "", "");
     let mut client = plane.client();
     client.send(b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -370,7 +370,7 @@ fn answer(
         keep = false;
     }
     let ends = matches!(onward, Onward::Close | Onward::Http10) && content.is_done();
-    let written = match ends && !request.ends_early(onward) && client.is_silent() {
+    let written = match ends && !request.ends_early(onward) && client.is_caught_up() {
         true => client.socket.write_last(out),
         false => client.socket.write(out),
     };

@@ -183,9 +183,8 @@ impl Wire {
     /// How the connection leaves its port, if we close now: whoever closes first waits (RFC 9293 §3.6.1).
     pub(crate) fn left(&self) -> Left {
         let closed = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
-        let mut asked = [PollFd::new(&self.stream, PollFlags::RDHUP)];
-        match rustix::event::poll(&mut asked, Some(&Timespec::default())) {
-            Ok(1..) if asked[0].revents().intersects(closed) => Left::Free,
+        match look(&self.stream, PollFlags::RDHUP) {
+            Ok(found) if found.intersects(closed) => Left::Free,
             Ok(_) | Err(_) => Left::Waiting,
         }
     }
@@ -208,6 +207,16 @@ impl Wire {
 pub(crate) fn bind(socket: impl AsFd, source: IpAddr) -> io::Result<()> {
     setsockopt(&socket, IpBindAddressNoPort, &true)?;
     Ok(rustix::net::bind(&socket, &SocketAddr::from((source, 0)))?)
+}
+
+/// Which of these things are so of a descriptor now, or what is wrong with it; asks the kernel and does not wait.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub(crate) fn look(descriptor: impl AsFd, wanted: PollFlags) -> io::Result<PollFlags> {
+    let mut asked = [PollFd::new(&descriptor, wanted)];
+    rustix::event::poll(&mut asked, Some(&Timespec::default()))?;
+    Ok(asked[0].revents())
 }
 
 /// Makes a system call until no signal comes in between.
